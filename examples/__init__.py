@@ -1,0 +1,1 @@
+"""Examples: what a user would write, no more."""

@@ -1,0 +1,1 @@
+"""Proof that answers do not change, and what each architecture costs."""

@@ -1,0 +1,1 @@
+"""What an application is: values only. No I/O, no clock, no thread; standard library and msgspec."""

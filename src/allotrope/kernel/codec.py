@@ -1,0 +1,49 @@
+"""Bytes for values: msgpack by msgspec, arrays as raw buffers. Types decide; no class name travels."""
+
+import functools
+import sys
+from typing import Any
+
+import msgspec
+
+_ARRAY = 1
+
+
+def is_array(kind: Any) -> bool:
+    """Return whether a type is numpy's array; told by name, since numpy is not imported here."""
+    return getattr(kind, "__module__", "") == "numpy" and getattr(kind, "__name__", "") == "ndarray"
+
+
+def _pack(value: Any) -> Any:
+    if is_array(type(value)):
+        header = msgspec.msgpack.encode((value.dtype.str, value.shape))
+        return msgspec.msgpack.Ext(_ARRAY, len(header).to_bytes(4, "little") + header + value.tobytes())
+    raise TypeError(f"{type(value).__name__} cannot cross a boundary; use a Message, a tuple or bytes")
+
+
+def _unpack(code: int, data: memoryview) -> Any:
+    start = 4 + int.from_bytes(data[:4], "little")
+    dtype, shape = msgspec.msgpack.decode(data[4:start])
+    numpy = sys.modules["numpy"]  # whoever declared an array field has imported it
+    return numpy.frombuffer(bytes(data[start:]), dtype).reshape(shape)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_pack)
+encode = _encoder.encode
+
+
+@functools.cache
+def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Return the decoder of one type; it checks types as it reads."""
+    return msgspec.msgpack.Decoder(kind, ext_hook=_unpack, dec_hook=_accept)
+
+
+def _accept(kind: Any, value: Any) -> Any:
+    if is_array(getattr(kind, "__origin__", kind)) and is_array(type(value)):
+        return value
+    raise msgspec.ValidationError(f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`")
+
+
+def decode(data: bytes, kind: Any = Any) -> Any:
+    """Return the value of type `kind` that `data` holds; msgspec.ValidationError when it holds another."""
+    return decoder(kind).decode(data)

@@ -1,0 +1,174 @@
+"""Components: ordinary classes whose typed fields say what they need. Built by hand they work without a runtime."""
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from random import Random
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+
+import msgspec
+
+from allotrope.kernel import operations
+from allotrope.kernel.calls import current
+from allotrope.kernel.errors import Refused
+from allotrope.kernel.messages import Event, Place, place_of, types_of
+from allotrope.kernel.operations import Operation
+from allotrope.kernel.tables import Table
+from allotrope.kernel.views import View
+
+C = TypeVar("C", bound=type)
+MARK = "__component__"  # the attribute of a class that says it is one, and holds its line
+Need = Literal["setting", "table", "view", "component", "clock", "chance"]
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """Marks a view dependency that does not wait: `Annotated[Spending, Latest(60)]`. It is outside equality."""
+
+    staleness_s: float
+
+
+class Clock:
+    """The time as a dependency: within an operation, when its input was accepted; so it is the same in every replay."""
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        call = current.get()
+        return datetime.now(UTC) if call is None else datetime.fromtimestamp(call.at / 1_000_000, UTC)
+
+
+class Chance:
+    """Randomness as a dependency: seeded by the input being served, so it is the same in every replay."""
+
+    def source(self, label: str = "") -> Random:
+        """Return a generator that belongs to this operation and `label`."""
+        call = current.get()
+        return Random(label) if call is None else Random(f"{call.seed}/{call.origin}{call.path}/{call.component}/{label}")
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One typed field of a component: its name, the type that it names, and what the runtime puts there."""
+
+    name: str
+    kind: Any
+    need: Need
+    latest: bool = False
+
+
+class Component(msgspec.Struct, frozen=True):
+    """What an app knows of one component class or view class."""
+
+    kind: type
+    place: Place
+    operations: tuple[Operation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the class name, unique in an app."""
+        return self.kind.__name__
+
+    @property
+    def is_view(self) -> bool:
+        """Return whether it is a view, which has aggregates instead of operations."""
+        return issubclass(self.kind, View)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Return what it needs, in the order of declaration."""
+        if self.is_view:
+            return ()
+        return tuple(_field(name, kind) for name, kind in types_of(self.kind).items() if not name.startswith("_"))
+
+    def needs(self, need: Need) -> tuple[Field, ...]:
+        """Return the fields of one need."""
+        return tuple(field for field in self.fields if field.need == need)
+
+    def sources(self) -> tuple[type[Event], ...]:
+        """Return the event types that it consumes."""
+        if issubclass(self.kind, View):
+            return self.kind.sources()
+        return tuple({source: None for operation in self.operations for source in operation.sources})
+
+    def publishes(self) -> tuple[type[Event], ...]:
+        """Return the event types that its operations may publish."""
+        return tuple({e: None for operation in self.operations if operation.writes for e in operation.publishes()})
+
+
+def _field(name: str, kind: Any) -> Field:
+    latest = False
+    if typing.get_origin(kind) is Annotated:
+        kind, *marks = typing.get_args(kind)
+        latest = any(isinstance(mark, Latest) for mark in marks)
+    base = typing.get_origin(kind) or kind
+    if base is Table:
+        return Field(name, kind, "table")
+    if base in (Clock, Chance):
+        return Field(name, kind, "clock" if base is Clock else "chance")
+    if isinstance(base, type) and issubclass(base, View):
+        return Field(name, kind, "view", latest)
+    if hasattr(base, MARK) or getattr(base, "_is_protocol", False):
+        return Field(name, kind, "component", latest)
+    return Field(name, kind, "setting")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def component(kind: C) -> C:
+    """Make a class a component. Without an `__init__` of its own it becomes a frozen dataclass of its fields."""
+    line = sys._getframe(1).f_lineno
+    if "__init__" not in vars(kind):
+        kind = typing.cast(C, dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(kind))
+    setattr(kind, MARK, line)
+    return kind
+
+
+def described(kind: type) -> Component:
+    """Return what there is to know of a component or view class. Refused when it is neither."""
+    if not (hasattr(kind, MARK) or issubclass(kind, View)):
+        raise Refused(f"{kind.__name__} ({place_of(kind)}) is not a component; decorate it with @component")
+    found: dict[str, Operation] = {}
+    for parent in reversed(kind.__mro__):
+        for name, member in vars(parent).items():
+            if operation := getattr(member, operations.MARK, None):
+                found[name] = msgspec.structs.replace(operation, component=kind.__name__)
+    return Component(kind, place_of(kind), tuple(found.values()))
+
+
+class App:
+    """A named set of components. `sample`, given a seed, yields inputs for `allotrope check`."""
+
+    def __init__(self, name: str, *kinds: type, sample: Callable[[int], Iterable[Any]] | None = None) -> None:
+        """Describe each class; Refused when two share a name or one is no component. `plan` finds the other faults."""
+        self.name, self.sample = name, sample
+        self.components: dict[str, Component] = {}
+        for kind in kinds:
+            if kind.__name__ in self.components:
+                raise Refused(f"app {name}: two components are called {kind.__name__}; rename one")
+            self.components[kind.__name__] = described(kind)
+
+    def provider(self, kind: Any) -> Component | None:
+        """Return the component that a field of type `kind` stands for; for a Protocol, the one that has its face."""
+        base = typing.get_origin(kind) or kind
+        if not getattr(base, "_is_protocol", False):
+            return next((found for found in self.components.values() if found.kind is base), None)
+        face = {name for name in vars(base) if isinstance(vars(base)[name], types.FunctionType) and name[0] != "_"}
+        able = [c for c in self.components.values() if face <= {operation.name for operation in c.operations}]
+        return able[0] if len(able) == 1 else None
+
+    def events(self) -> dict[str, type[Event]]:
+        """Return every event type that a component consumes or publishes, by name."""
+        kinds = [e for c in self.components.values() for e in (*c.sources(), *c.publishes())]
+        return {kind.__name__: kind for kind in kinds}
+
+    def operation(self, title: str) -> Operation:
+        """Return the operation `Component.name`. Refused, with what there is, when it does not exist."""
+        known = {operation.title: operation for c in self.components.values() for operation in c.operations}
+        if title not in known:
+            raise Refused(f"app {self.name} has no operation `{title}`; it has {', '.join(known)}")
+        return known[title]
+
+    def consumers(self, event: type[Event]) -> tuple[Component, ...]:
+        """Return the components that consume an event type, in the order of the app."""
+        return tuple(c for c in self.components.values() if event in c.sources())
+

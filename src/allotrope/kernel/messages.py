@@ -1,0 +1,170 @@
+"""Messages, events and faults: deeply immutable values, the only things that cross a boundary.
+
+A message is checked once, when it is built: exact types, finite numbers. So every later hop may trust it, and a
+call in one process is as strict as one over a wire. Not here: bytes (`codec`).
+"""
+
+import dataclasses
+import functools
+import sys
+import typing
+from typing import Any, ClassVar, cast, dataclass_transform
+
+import msgspec
+
+from allotrope.kernel import codec
+from allotrope.kernel.errors import Refused
+from allotrope.kernel.exactness import check, mutable
+
+
+@dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)
+class MessageType(msgspec.StructMeta):
+    """Makes message classes; refuses a class whose fields could change after it is built."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], space: dict[str, Any], key: str | None = None, **options: Any
+    ) -> Any:
+        """Build the class, remember the field that names its entity, refuse mutable fields."""
+        cls = cast(Any, super().__new__(mcs, name, bases, space, **{"frozen": True, **options}))
+        if key is not None:
+            cls.__key__ = key
+        fields = set(cls.__struct_fields__)
+        if cls.__key__ and cls.__key__ not in fields:
+            raise Refused(f"{name}: the key `{cls.__key__}` is not one of its fields: {', '.join(fields)}")
+        try:
+            hints = types_of(cls)
+        except NameError:  # a name defined further down: `plan` looks again
+            return cls
+        for field in fields:
+            if fault := mutable(hints[field]):
+                raise Refused(f"{name}.{field}: {fault}")
+        return cls
+
+
+class Message(msgspec.Struct, metaclass=MessageType, frozen=True):
+    """A value that may cross a boundary: typed, immutable through and through."""
+
+    __key__: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Hold the types: repair what the codec would (an int given for a float), refuse the rest."""
+        if not _exact(type(self))(self):
+            _repair(self)
+
+
+class Event(Message, frozen=True):
+    """Something that happened. `class Payment(Event, key="card")` names the entity it happened to."""
+
+    @property
+    def entity(self) -> str:
+        """The key's value as text: the unit of order and of partition."""
+        return str(getattr(self, self.__key__)) if self.__key__ else ""
+
+
+class Tick(Event, key="operation"):
+    """A period of an `every` operation has passed, at `at` microseconds since 1970."""
+
+    operation: str
+    at: int
+
+
+@functools.cache
+def types_of(cls: type) -> dict[str, Any]:
+    """Return the resolved annotations of a class, `Annotated` kept; NameError while a name is still missing."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+@functools.cache
+def _exact(cls: type[Message]) -> Any:
+    hints = types_of(cls)
+    return check(tuple((f"v.{field}", hints[field]) for field in cls.__struct_fields__))
+
+
+def _repair(message: Message) -> None:
+    cls = type(message)
+    hints = types_of(cls)
+    for field in cls.__struct_fields__:
+        value = getattr(message, field)
+        if not check((("v", hints[field]),))(value):
+            whole = conform(value, hints[field], f"{cls.__name__}.{field}")
+            msgspec.structs.force_setattr(message, field, whole)
+
+
+def conform(value: Any, kind: Any, place: str) -> Any:
+    """Return `value` as the codec would hand it on for the annotation `kind`.
+
+    Raises Refused, naming `place` and the value, when it does not fit or holds NaN or an infinity.
+    """
+    if check((("v", kind),))(value):
+        return value
+    try:
+        whole = codec.decoder(kind).decode(codec.encode(value))
+    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+        raise Refused(f"{place}: {error}; got {value!r:.80}") from None
+    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind  # its limits were checked
+    if not check((("v", bare),))(whole):
+        raise Refused(f"{place}: {value!r:.80} is not a finite {_name(kind)}; drop or replace it before it enters")
+    return whole
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Fault(Exception):
+    """A declared error with fields; the same type on both sides of any link."""
+
+    body: Message
+
+    def __init__(self, **fields: Any) -> None:
+        """Build from the fields that the class annotates; Refused when one is missing or of a wrong type."""
+        try:
+            self.body = fault_body(type(self))(**fields)
+        except TypeError as error:
+            raise Refused(f"{type(self).__name__}: {error}") from None
+        super().__init__(", ".join(f"{name}={value!r}" for name, value in fields.items()))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a field's value."""
+        if name.startswith("__") or name == "body":
+            raise AttributeError(name)
+        return getattr(self.body, name)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether type and fields agree."""
+        return type(other) is type(self) and cast(Fault, other).body == self.body
+
+    def __hash__(self) -> int:
+        """Return a hash of the fields."""
+        return hash(self.body)
+
+
+@functools.cache
+def fault_body(cls: type[Fault]) -> type[Message]:
+    """Return the message that carries a fault over a link."""
+    own = {name: kind for name, kind in types_of(cls).items() if name != "body"}
+    space = {"__annotations__": own, "__module__": cls.__module__}
+    return cast(type[Message], MessageType(cls.__name__, (Message,), space))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: a file and a line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Return `file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+def place_of(thing: Any) -> Place:
+    """Return where a class or function is written, from what the interpreter holds in memory."""
+    code = getattr(thing, "__code__", None)
+    if code is not None:
+        return Place(code.co_filename, code.co_firstlineno)
+    lines = [m.__code__.co_firstlineno for m in vars(thing).values() if hasattr(m, "__code__")]
+    line = getattr(thing, "__firstlineno__", None) or getattr(thing, "__component__", None) or getattr(thing, "__line__", None) or min(lines, default=1)
+    return Place(getattr(sys.modules.get(thing.__module__), "__file__", None) or thing.__module__, line)

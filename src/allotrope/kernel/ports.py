@@ -1,0 +1,113 @@
+"""Ports: what a log and a ledger must do. A log only carries; the ledger owns what has taken effect.
+
+Written by one host at a time. Every event is named by (origin, path), and a repeated attempt gives the same name: so
+an inbox that remembers names makes one effect, and forgets them once their origin is finished.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+Durability = Literal["none", "process", "power"]  # survives nothing, kill -9, the loss of unsynced writes
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """One input or event on its way. An input has an empty path, and its origin is given by the log."""
+
+    kind: str  # the event type, or `Component.operation` of a command
+    key: str
+    body: bytes
+    at: int  # microseconds since 1970 at which its input was accepted
+    origin: int = 0
+    path: str = ""  # who made it: "/Intake.accept#000/Scorer.score#000"
+    request: str = ""  # the caller's id of the attempt, for an input
+    tenant: str = ""
+    trace: str = ""  # W3C traceparent of the span that made it
+
+    @property
+    def name(self) -> str:
+        """Return the event's name, the same in every attempt and replay."""
+        return f"{self.origin}{self.path}"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An envelope at its place in the log."""
+
+    position: int
+    partition: int
+    envelope: Envelope
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """All that one operation does, as a whole: inbox, state, outbox, outcome and the record of its decision."""
+
+    consumer: str  # `Component.operation`
+    origin: int
+    path: str  # of the envelope consumed
+    writes: tuple[tuple[str, str, bytes | None], ...] = ()  # (table, key, row), None for a deletion
+    outbox: tuple[Envelope, ...] = ()
+    request: str = ""  # tenant, operation and request id of a command; "" without one
+    outcome: bytes = b""  # its recorded answer, together with a hash of its arguments
+    record: bytes = b""  # the decision record
+    at: int = 0
+
+
+class Log(Protocol):
+    """Carries envelopes, in partitions by key. Origins count inputs only: dense, and the same on every log."""
+
+    durability: Durability
+
+    async def append(self, inputs: Sequence[Envelope]) -> list[Entry]:
+        """Give each input the next origin, store all, return them once the durability holds."""
+
+    async def relay(self, source: str, numbered: Sequence[tuple[int, Envelope]]) -> None:
+        """Store derived events with their numbers in the outbox of `source`; those already stored are passed over."""
+
+    def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
+        """Yield entries from a position on, in order. Corrupted names the file and the position of a bad one."""
+
+    def acknowledge(self, consumer: str, position: int) -> None:
+        """Take the hint that a consumer needs nothing before `position`."""
+
+    def close(self) -> None:
+        """Release the file. What was acknowledged is kept."""
+
+
+class Ledger(Protocol):
+    """Owns position, inbox, state, outbox, outcomes and decision records; commits them in one transaction."""
+
+    durability: Durability
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """Return a committed row."""
+
+    def scan(self, table: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the committed rows of a table in the order of their keys."""
+
+    async def commit(self, effect: Commit) -> None:
+        """Store all of it or nothing; return once the durability holds."""
+
+    def inbox(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (consumer, origin, path) of every effect whose origin is not finished."""
+
+    def floor(self) -> int:
+        """Return the lowest origin that may be unfinished."""
+
+    def finish(self, floor: int) -> None:
+        """Forget inbox names below `floor`; written with the next commit, since it is only a hint."""
+
+    def outbox(self, limit: int = 1000) -> Sequence[tuple[int, Envelope]]:
+        """Return numbered events that were committed and not yet relayed, in order."""
+
+    async def relayed(self, numbers: Iterable[int]) -> None:
+        """Forget outbox events that the log has stored."""
+
+    def outcome(self, request: str) -> bytes | None:
+        """Return the recorded answer of a request of the last 24 hours."""
+
+    def records(self, origin: int | None = None) -> Iterator[tuple[str, int, str, bytes]]:
+        """Yield (consumer, origin, path, record) of decisions, of one origin or of all that are kept."""
+
+    def close(self) -> None:
+        """Release the file. What was committed is kept."""

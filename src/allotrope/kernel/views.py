@@ -1,0 +1,228 @@
+"""Views: what a stream of events adds up to, per key and window, read as of an origin.
+
+A reader at origin `o` sees the effect of all smaller origins and of no other, however far the view has already run.
+Aggregates do not depend on order, so equality is of bits. Not here: storage; a view is rebuilt from its log.
+"""
+
+import sys
+import typing
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from allotrope.kernel.aggregates import Aggregate
+from allotrope.kernel.calls import LAST_ORIGIN, current
+from allotrope.kernel.messages import Event, types_of
+
+E = TypeVar("E", bound=Event)
+_EPOCH, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def days(count: float) -> timedelta:
+    """Return a length of time in days."""
+    return timedelta(days=count)
+
+
+def micros(at: datetime) -> int:
+    """Return microseconds since 1970; a time without zone is taken as UTC."""
+    since = at - (_EPOCH if at.tzinfo is None else _EPOCH_UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+class Series:
+    """The events of one key that a window may still reach, in the order of time, origin and path."""
+
+    __slots__ = ("columns", "origins", "paths", "room", "times", "top")
+
+    def __init__(self, width: int) -> None:
+        """Start empty with `width` columns of values."""
+        self.times: list[int] = []
+        self.origins: list[int] = []
+        self.paths: list[str] = []
+        self.columns: list[list[Any]] = [[] for _ in range(width)]
+        self.top = -1  # the largest origin
+        self.room = 32  # length at which to look for what no window reaches any more
+
+    def insert(self, mark: tuple[int, int, str], values: tuple[Any, ...]) -> None:
+        """Put one event in its place; at the end, nearly always."""
+        time, origin, path = mark
+        index = len(self.times)
+        if index and time <= self.times[-1]:
+            index = bisect_right(self.times, time)
+            while index and (self.times[index - 1], self.origins[index - 1], self.paths[index - 1]) > mark:
+                index -= 1
+        self.times.insert(index, time)
+        self.origins.insert(index, origin)
+        self.paths.insert(index, path)
+        for column, value in zip(self.columns, values, strict=True):
+            column.insert(index, value)
+        self.top = max(self.top, origin)
+
+    def before(self, origin: int) -> "Series":
+        """Return the part with smaller origins: itself, when nothing newer has arrived."""
+        if self.top < origin:
+            return self
+        kept = [index for index, own in enumerate(self.origins) if own < origin]
+        part = Series(0)
+        part.times = [self.times[index] for index in kept]
+        part.columns = [[column[index] for index in kept] for column in self.columns]
+        return part
+
+    def prune(self, floor: int, reach: int) -> None:
+        """Forget what lies further back than `reach` behind the newest event that every reader sees."""
+        seen = self.times if self.top < floor else [t for t, o in zip(self.times, self.origins, strict=True) if o < floor]
+        if seen and (cut := bisect_right(self.times, seen[-1] - reach)):
+            for row in (self.times, self.origins, self.paths, *self.columns):
+                del row[:cut]
+        self.room = 2 * len(self.times) + 32
+
+
+class Running:
+    """The all-time state of one key: what every reader sees, and the few newer values."""
+
+    __slots__ = ("newer", "states")
+
+    def __init__(self, states: list[Any]) -> None:
+        """Start from the zero of each aggregate."""
+        self.states = states
+        self.newer: list[tuple[tuple[int, int, str], tuple[Any, ...]]] = []
+
+
+class View(Generic[E]):
+    """What events of type E add up to: `class Spending(View[Payment], key="card", at="at")` and its aggregates.
+
+    A View object is either the live view, a component's dependency, or one key's reading, what `of` gives back: then
+    its aggregates are plain values. `late` is how far behind the newest event a window may still be asked for.
+    """
+
+    __key__: ClassVar[str] = ""
+    __at__: ClassVar[str] = ""
+    __reach__: ClassVar[int] = 0
+    __aggregates__: ClassVar[tuple[Aggregate[Any], ...]] = ()
+    __windows__: ClassVar[tuple[tuple[int, int], ...]] = ()
+    __line__: ClassVar[int] = 1
+
+    def __init_subclass__(cls, key: str = "", at: str = "", late: timedelta = timedelta(days=1)) -> None:
+        """Collect the aggregates and the windows they need."""
+        super().__init_subclass__()
+        cls.__line__ = sys._getframe(1).f_lineno
+        cls.__key__, cls.__at__ = key, at
+        cls.__aggregates__ = tuple(value for value in vars(cls).values() if isinstance(value, Aggregate))
+        spans = {(a.window // _MICROSECOND, a.delay // _MICROSECOND) for a in cls.__aggregates__ if a.window}
+        cls.__windows__ = tuple(sorted(spans))
+        cls.__reach__ = max((width + delay for width, delay in spans), default=0) + late // _MICROSECOND
+
+    @classmethod
+    def sources(cls) -> tuple[type[Event], ...]:
+        """Return the event types that the view adds up."""
+        for base in getattr(cls, "__orig_bases__", ()):
+            if typing.get_origin(base) is View:
+                (source,) = typing.get_args(base)
+                return typing.get_args(source) or (source,)
+        return ()
+
+    def __init__(self) -> None:
+        """Start empty. By hand every origin is settled at once; a runtime sets `floor` to the lowest unfinished one."""
+        kinds = type(self)
+        self.floor: Callable[[], int] = lambda: LAST_ORIGIN
+        self._series: dict[str, Series] = {}
+        self._running: dict[str, Running] = {}
+        fields = sorted({a.field for a in kinds.__aggregates__ if a.window and a.field})
+        self._fields = fields
+        index = {field: place for place, field in enumerate(fields)}
+        self._windowed = [
+            [(a.name, a.over, index.get(a.field, -1)) for a in kinds.__aggregates__ if a.window and _span(a) == window]
+            for window in kinds.__windows__
+        ]
+        self._timeless = [a for a in kinds.__aggregates__ if a.window is None]
+        hints = types_of(kinds.sources()[0])
+        for a in kinds.__aggregates__:
+            a.kind = hints.get(a.field, float)
+        self._count = 0
+
+    def add(self, event: E, origin: int | None = None, path: str = "") -> None:
+        """Count one event in. By hand origins follow the order of the calls."""
+        if origin is None:
+            self._count += 1
+            origin = self._count
+        key = str(getattr(event, self.__key__)) if self.__key__ else event.entity
+        mark = (micros(getattr(event, self.__at__)) if self.__at__ else origin, origin, sys.intern(path))
+        if self.__windows__:
+            series = self._series.get(key)
+            if series is None:
+                series = self._series[key] = Series(len(self._fields))
+            series.insert(mark, tuple([getattr(event, field) for field in self._fields]))
+            if len(series.times) > series.room:
+                series.prune(self.floor(), self.__reach__)
+        if self._timeless:
+            self._add_timeless(key, mark, tuple([getattr(event, a.field) if a.field else None for a in self._timeless]))
+
+    def _add_timeless(self, key: str, mark: tuple[int, int, str], values: tuple[Any, ...]) -> None:
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = Running([a.zero() for a in self._timeless])
+        running.newer.append((mark, values))
+        floor = self.floor()
+        if running.newer[0][0][1] < floor:
+            running.states = self._folded(running, floor)
+            running.newer = [(mark, values) for mark, values in running.newer if mark[1] >= floor]
+
+    def _folded(self, running: Running, origin: int) -> list[Any]:
+        states = list(running.states)
+        for mark, values in running.newer:
+            if mark[1] < origin:
+                states = [a.add(s, v, mark) for a, s, v in zip(self._timeless, states, values, strict=True)]
+        return states
+
+    async def of(self, key: object, at: datetime | None = None) -> Self:
+        """Return the reading of one key at event time `at` (default: when the input being served was accepted)."""
+        call = current.get()
+        name = str(key)
+        if call is None:
+            return self.reading(name, LAST_ORIGIN if at is None else micros(at), LAST_ORIGIN)
+        moment = call.at if at is None else micros(at)
+        found = self.reading(name, moment, call.origin)
+        if call.effect is not None:
+            call.effect.tape.append((f"{type(self).__name__}.of", (name, moment), found))
+        return found
+
+    def reading(self, key: str, at: int, origin: int) -> Self:
+        """Return the reading of one key at `at` microseconds, as of `origin`."""
+        reading = object.__new__(type(self))
+        figures = reading.__dict__
+        if self.__windows__:
+            self._read_windows(figures, self._series.get(key) or Series(len(self._fields)), at, origin)
+        if self._timeless:
+            running = self._running.get(key) or Running([a.zero() for a in self._timeless])
+            states = self._folded(running, origin) if running.newer else running.states
+            for a, state in zip(self._timeless, states, strict=True):
+                figures[a.name] = a.result(state)
+        return reading
+
+    def _read_windows(self, figures: dict[str, Any], series: Series, at: int, origin: int) -> None:
+        series = series.before(origin)
+        times, columns = series.times, series.columns
+        # What lies beyond the reach is hidden even while it is still held: an answer never depends on pruning.
+        horizon = times[-1] - self.__reach__ if times else 0
+        for (width, delay), figured in zip(self.__windows__, self._windowed, strict=True):
+            end = at - delay
+            start = end - width
+            first = bisect_right(times, start if start > horizon else horizon)
+            last = bisect_right(times, end)
+            for name, over, column in figured:
+                figures[name] = over(columns[column] if column >= 0 else times, first, last)
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return every key with its newest reading, for comparison and display."""
+        keys = sorted({*self._series, *self._running})
+        return {key: self.reading(key, self._newest(key), LAST_ORIGIN).__dict__ for key in keys}
+
+    def _newest(self, key: str) -> int:
+        series = self._series.get(key)
+        return series.times[-1] if series else LAST_ORIGIN
+
+
+def _span(aggregate: Aggregate[Any]) -> tuple[int, int]:
+    return (aggregate.window or timedelta(0)) // _MICROSECOND, aggregate.delay // _MICROSECOND

@@ -1,0 +1,174 @@
+"""The log in one SQLite file, `log.db`: entries by position, request ids of a day, a mark per source."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from allotrope.kernel.codec import encode
+from allotrope.kernel.errors import Corrupted, Refused
+from allotrope.kernel.ports import Durability, Entry, Envelope
+from allotrope.storage.files import Database
+from allotrope.storage.groups import Group, Work
+from allotrope.storage.partitions import partition_of
+from allotrope.storage.points import reach
+
+DAY = 86_400_000_000  # microseconds
+_PRUNE_EVERY = 1000  # new request ids
+
+_SCHEMA = """
+CREATE TABLE entries(position INTEGER PRIMARY KEY, partition INTEGER NOT NULL,
+  kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, origin INTEGER NOT NULL,
+  path TEXT NOT NULL, request TEXT NOT NULL, tenant TEXT NOT NULL, trace TEXT NOT NULL,
+  crc32 INTEGER NOT NULL) STRICT;
+CREATE TABLE requests(position INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, at INTEGER NOT NULL) STRICT;
+CREATE TABLE sources(source TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID
+"""
+_INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+_SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
+
+
+class SqliteLog:
+    """A durable log in a folder; entries are kept, so that views can be rebuilt."""
+
+    def __init__(self, folder: Path | str, durability: Durability = "process", partitions: int = 16) -> None:
+        self.durability: Durability = durability
+        self._file = Database(Path(folder) / "log.db", _SCHEMA, durability)
+        try:
+            self._partitions = self._settle_partitions(partitions)
+            ((self._position,),) = self._file.rows("SELECT coalesce(max(position),0) FROM entries")
+            newest = "SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1"
+            self._origin: int = next((origin for (origin,) in self._file.rows(newest)), 0)
+        except BaseException:
+            self._file.close()
+            raise
+        self._fresh = 0
+        self._group = Group(self._write, threaded=durability == "power")
+
+    def _settle_partitions(self, wanted: int) -> int:
+        file, insert = self._file, "INSERT INTO facts VALUES('partitions',?)"
+        found = file.rows("SELECT value FROM facts WHERE name='partitions'")
+        if not found:
+            file.write(lambda: file.writer.execute(insert, (wanted,)))
+        elif found[0][0] != wanted:
+            raise Refused(
+                f"{file.path}: has {found[0][0]} partitions, {wanted} were asked for: keys would change place "
+                f"and lose their order; ask for {found[0][0]}, or start a new folder"
+            )
+        return wanted
+
+    # -- writing
+
+    async def append(self, inputs: Sequence[Envelope]) -> list[Entry]:
+        """Give each input the next origin; an input whose request id is known gives back its first entry."""
+        reach("append.before")
+        entries: list[Entry] = await self._group.add(self._append, inputs)
+        reach("append.after")
+        return entries
+
+    async def relay(self, source: str, numbered: Sequence[tuple[int, Envelope]]) -> None:
+        """Store derived events by ascending number; those up to the highest stored are passed over."""
+        reach("relay.before")
+        await self._group.add(self._relay, (source, numbered))
+        reach("relay.after")
+
+    def _write(self, jobs: list[tuple[Work, Any]]) -> list[Any]:
+        before = self._position, self._origin
+        try:
+            return self._file.write(lambda: [work(argument) for work, argument in jobs])
+        except BaseException:
+            self._position, self._origin = before
+            raise
+
+    def _append(self, inputs: Sequence[Envelope]) -> list[Entry]:
+        return [self._once(given) if given.request else self._add(given) for given in inputs]
+
+    def _once(self, given: Envelope) -> Entry:
+        name = encode((given.tenant, given.kind, given.request))
+        for position, at in self._file.pending("SELECT position,at FROM requests WHERE name=?", (name,)):
+            if at > given.at - DAY:
+                return self._entry(self._file.pending(_SELECT, (position, 1))[0])
+        self._fresh += 1
+        if self._fresh % _PRUNE_EVERY == 0:
+            self._forget(given.at - DAY)
+        entry = self._add(given)
+        row = (entry.position, name, given.at)
+        self._file.writer.execute("INSERT OR REPLACE INTO requests VALUES(?,?,?)", row)
+        return entry
+
+    def _forget(self, expired: int) -> None:
+        """Delete old request ids from the first one on; their order is that of time, or nearly."""
+        self._file.writer.execute(
+            "DELETE FROM requests WHERE position<"
+            "coalesce((SELECT position FROM requests WHERE at>? ORDER BY position LIMIT 1),9e18)",
+            (expired,),
+        )
+
+    def _add(self, given: Envelope) -> Entry:
+        self._origin += 1
+        return self._store(
+            Envelope(
+                given.kind, given.key, given.body, given.at, self._origin,
+                "", given.request, given.tenant, given.trace,
+            )
+        )  # fmt: skip
+
+    def _store(self, envelope: Envelope) -> Entry:
+        self._position += 1
+        entry = Entry(self._position, partition_of(envelope.key, self._partitions), envelope)
+        row = (
+            entry.position, entry.partition, envelope.kind, envelope.key, envelope.body, envelope.at,
+            envelope.origin, envelope.path, envelope.request, envelope.tenant, envelope.trace, _seal(entry),
+        )  # fmt: skip
+        self._file.writer.execute(_INSERT, row)
+        return entry
+
+    def _relay(self, work: tuple[str, Sequence[tuple[int, Envelope]]]) -> None:
+        source, numbered = work
+        found = self._file.pending("SELECT number FROM sources WHERE source=?", (source,))
+        mark = found[0][0] if found else 0
+        for number, envelope in numbered:
+            if number > mark:
+                self._store(envelope)
+                mark = number
+        self._file.writer.execute("INSERT OR REPLACE INTO sources VALUES(?,?)", (source, mark))
+
+    # -- reading
+
+    def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
+        """Yield at most `limit` entries from a position on; Corrupted names the position of a bad one."""
+        expected = max(position, 1)
+        try:
+            rows = self._file.rows(_SELECT, (position, limit))
+        except Corrupted as error:
+            raise Corrupted(f"{error} (entries from position {expected} on)") from error
+        for row in rows:
+            if row[0] != expected:
+                raise self._damage(expected, "it is missing")
+            yield self._entry(row)
+            expected += 1
+
+    def _entry(self, row: Any) -> Entry:
+        position, partition, *fields, checksum = row
+        entry = Entry(position, partition, Envelope(*fields))
+        if _seal(entry) != checksum:
+            raise self._damage(position, "its checksum is wrong")
+        return entry
+
+    def _damage(self, position: int, why: str) -> Corrupted:
+        return Corrupted(f"{self._file.path}: entry {position} is damaged, {why}; restore it from a backup")
+
+    def acknowledge(self, consumer: str, position: int) -> None:
+        """Take the hint; every entry is kept, so there is nothing to do."""
+        reach("acknowledge.before")
+        reach("acknowledge.after")
+
+    def close(self) -> None:
+        """Finish what is being written and release the file."""
+        self._group.close()
+        self._file.close()
+
+
+def _seal(entry: Entry) -> int:
+    return crc32(encode(entry))

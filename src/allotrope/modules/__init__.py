@@ -1,0 +1,1 @@
+"""The AI platform, a folder per part; each is entered through its `api` only."""

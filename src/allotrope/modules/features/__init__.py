@@ -1,0 +1,1 @@
+"""Features: what a stream adds up to."""

@@ -1,0 +1,1 @@
+"""What a deployment is: topologies, and whether an app fits one."""

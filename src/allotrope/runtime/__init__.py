@@ -1,0 +1,1 @@
+"""Makes a plan live: host, dispatch, tracing."""

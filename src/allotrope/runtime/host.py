@@ -1,0 +1,326 @@
+"""The host: makes a plan live in one process. Takes inputs, gives each its origin, runs its flow, commits its effects.
+
+Not here: one effect (`effects`), who waits for whom (`flows`), the path of a query (`dispatch`), which files are
+opened (`compose`).
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from allotrope.kernel import codec
+from allotrope.kernel.errors import Lost, Overloaded, Refused, nearest
+from allotrope.kernel.messages import Event, Tick
+from allotrope.kernel.operations import Operation
+from allotrope.kernel.ports import Entry, Envelope, Ledger, Log
+from allotrope.kernel.views import micros
+from allotrope.planning.plans import Plan
+from allotrope.runtime.dispatch import Services
+from allotrope.runtime.effects import Disturbance, Effects
+from allotrope.runtime.flows import Flights, Flow
+from allotrope.runtime.records import fingerprint
+from allotrope.runtime.recovery import recover
+from allotrope.runtime.routes import Routes, delivery
+from allotrope.runtime.telemetry.sinks import Collector, Sink
+from allotrope.runtime.tracing import Tracer, check_traceparent
+from allotrope.runtime.wiring import Ask, Link, Wiring
+
+C = TypeVar("C")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host runs, beside its topology. `now` returns microseconds since 1970."""
+
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    seed: int = 0
+    replicas: int = 1
+    tracer: Tracer | None = None
+    sinks: tuple[Sink, ...] = ()  # where finished spans go
+    disturbance: Disturbance | None = None
+    recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
+    ticks: bool = True
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What may come with an input: the caller's id of the attempt, when it happened, who asked, under which trace."""
+
+    request: str = ""
+    at: datetime | None = None
+    tenant: str = ""
+    traceparent: str = ""
+    deadline_s: float | None = None
+
+
+_PLAIN = Input()
+
+
+class Host:
+    """A live app. `await start()`, then `publish` events, and call components through `of`."""
+
+    def __init__(
+        self, plan: Plan, stores: tuple[Log, Ledger], links: Mapping[str, Link], options: Options | None = None
+    ) -> None:
+        """Build and connect everything; nothing runs before `start`."""
+        self.plan, self.options = plan, options or Options()
+        self.log, self.ledger = stores
+        self.durable = plan.topology.durability != "none"
+        self.chain = plan.topology.reply == "chain"
+        self.inline = self.chain and not self.durable  # the caller's own task runs the chain: no task per input
+        self.services = Services(self.options.tracer or Tracer())
+        self.services.now, self.services.seed = self.options.now, self.options.seed
+        self.wiring = Wiring(plan, self.ledger, self.services, links, self.options.replicas)
+        self.routes = Routes(plan, self.wiring.views)
+        self.flights = Flights(plan.topology.window)
+        for view in self.wiring.views.values():
+            view.floor = self.flights.floor
+        self.effects = Effects(self)
+        self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
+        self.stopped: BaseException | None = None  # why nothing is taken any more
+        self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._pump: asyncio.Task[None] | None = None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Take up what a former life left unfinished, then the ticks of the clock."""
+        await recover(self)
+        if self.collector is not None:
+            self.spawn(self.collector.run())
+        if self.options.ticks:
+            for component in self.plan.app.components.values():
+                for operation in component.operations:
+                    if operation.period is not None:
+                        self.spawn(self._tick(operation, operation.period // _MICROSECOND))
+
+    async def settled(self) -> None:
+        """Return once every accepted input has had all its effects."""
+        while self._inbound or self.flights.flows:
+            if self._inbound:
+                await asyncio.sleep(0)
+            await self.flights.settled()
+            if self.stopped is not None and not isinstance(self.stopped, Refused):
+                raise self.stopped
+        await self.effects.flushed()
+
+    async def drain(self, grace_s: float = 10.0) -> bool:
+        """Take no more, finish what was accepted, close. Return whether all was finished within `grace_s`.
+
+        What is not finished is not lost where the topology is durable: the next start takes it up.
+        """
+        self.stopped = self.stopped or Overloaded(f"{self.plan.app.name} is shutting down; send it again later", 1.0)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self.settled()
+            finished = True
+        except TimeoutError:
+            finished = False
+        await self.close()
+        return finished
+
+    async def close(self) -> None:
+        """Stop at once and release the files; as much is kept as the durability promises."""
+        self.stopped = self.stopped or Refused(f"{self.plan.app.name} is closed")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.services.pool.shutdown(wait=False, cancel_futures=True)
+        if self.collector is not None:
+            await self.collector.close()
+        self.log.close()
+        self.ledger.close()
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run `work` beside everything else; a failure that nobody else sees stops the host."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.stop(error)
+
+    def stop(self, error: BaseException) -> None:
+        """Refuse everything from now on: a store has failed, and to go on could lose what was acknowledged."""
+        self.stopped = self.stopped or error
+        self.flights.abandon(error)
+
+    # -- the ways in
+
+    def of(self, kind: type[C]) -> C:
+        """Return the app's component of a class, to be called from outside: its queries and commands."""
+        component = self.plan.app.provider(kind)
+        if component is None:
+            raise Refused(f"app {self.plan.app.name} has no component {kind.__name__}")
+        if component.is_view:
+            return cast(C, self.wiring.views[component.name])
+        return cast(C, self.wiring.proxy(component, "", self._told))
+
+    async def publish(self, event: Event, given: Input = _PLAIN) -> int:
+        """Accept an event and return its origin. Once this returns the event is kept as the durability says.
+
+        Where the topology replies after the chain, all its effects have been committed as well.
+        """
+        kind = type(event).__name__
+        if self.routes.kinds.get(kind) is not type(event):
+            raise Refused(f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}")
+        body = codec.encode(event) if self.durable else b""
+        flow, origin = await self._accept(self._envelope(kind, event.entity, body, given), event)
+        if self.chain and flow is not None:
+            await self._finished(flow)
+        return origin
+
+    async def tell(self, title: str, arguments: tuple[Any, ...], given: Input = _PLAIN) -> Any:
+        """Run the command `Component.operation` and return its reply; raise its declared fault, or Failed.
+
+        The same request id gives the same end, without a second effect; with other arguments it is Refused. Lost when
+        the deadline cuts the waiting: the command itself is never cut.
+        """
+        route = self.routes.commands.get(title)
+        if route is None:
+            raise Refused(f"app {self.plan.app.name} has no command `{title}`; it has {', '.join(self.routes.commands)}")
+        arguments = self.wiring.door(title, "").arguments(arguments, {})
+        key = str(arguments[route.key_index]) if route.key_index >= 0 else ""
+        request = given.request or self.services.tracer.fresh_id()
+        given = msgspec.structs.replace(given, request=request)
+        body = codec.encode(arguments)
+        envelope = self._envelope(title, key, body, given)
+        async with self._patience(given.deadline_s, title):
+            flow, _ = await self._accept(envelope, arguments)
+            if flow is not None and flow.outcome is None:
+                await self._finished(flow) if self.chain else await flow.replied()
+        outcome = self.effects.outcome(envelope, flow)
+        if outcome.arguments != fingerprint(body):
+            raise Refused(f"{title}: request id {request!r} was used before with other arguments; take a new id")
+        return self.effects.opened(route.operation, outcome)
+
+    def _told(self, operation: Operation) -> Ask:
+        async def tell(*given: Any, **named: Any) -> Any:
+            return await self.tell(operation.title, self.wiring.door(operation.title, "").arguments(given, named))
+
+        return tell
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, deadline_s: float | None, title: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(deadline_s):
+                yield
+        except TimeoutError:
+            raise Lost(f"{title}: no answer within {deadline_s} s; it will run. Ask again with the same id") from None
+
+    # -- from input to flow
+
+    def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
+        at = self.services.now() if given.at is None else micros(given.at)
+        trace = check_traceparent(given.traceparent) if given.traceparent else ""
+        return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace)
+
+    async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
+        """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over."""
+        if len(self.flights.flows) >= self.flights.window:
+            await self.flights.room()
+        if self.stopped is not None:
+            raise Refused(str(self.stopped)) if not isinstance(self.stopped, Refused) else self.stopped
+        if not self.durable:  # append does not suspend: nobody can come in between
+            return self._begin((await self.log.append((envelope,)))[0], value)
+        accepted: asyncio.Future[tuple[Flow | None, int]] = asyncio.get_running_loop().create_future()
+        self._inbound.append((envelope, value, accepted))
+        if self._pump is None or self._pump.done():
+            self._pump = self.spawn(self._append())
+        return await accepted
+
+    async def _append(self) -> None:
+        """Append what has come in, in groups. Flows begin here, in the order of origins, whoever still waits."""
+        while self._inbound:
+            group, self._inbound = self._inbound, []
+            try:
+                entries = await self.log.append([envelope for envelope, _, _ in group])
+            except Exception as error:
+                for _, _, accepted in group:
+                    if not accepted.done():
+                        accepted.set_exception(error)
+                if not isinstance(error, Refused):
+                    raise
+                continue
+            for entry, (_, value, accepted) in zip(entries, group, strict=True):
+                begun = self._begin(entry, value)
+                if not accepted.done():
+                    accepted.set_result(begun)
+
+    def _begin(self, entry: Entry, value: Any) -> tuple[Flow | None, int]:
+        origin = entry.envelope.origin
+        if origin <= self.flights.newest:
+            return self.flights.flows.get(origin), origin
+        flow = self.flights.begin(origin)
+        envelope = entry.envelope
+        flow.trace = self.services.tracer.root(envelope.kind, envelope.trace)
+        if flow.trace is not None:
+            flow.trace.request = envelope.request
+        self.emit(flow, envelope, value)
+        if not self.inline:
+            self.spawn(self.fly(flow))
+        return flow, origin
+
+    def emit(self, flow: Flow, envelope: Envelope, value: Any) -> None:
+        """Show an event to the views, and put a delivery to each of its handlers on the flow's list."""
+        for view in self.routes.views.get(envelope.kind, ()):
+            view.add(value, flow.origin, envelope.path)
+        for route in self.routes.to(envelope):
+            flow.push(delivery(route, envelope, value))
+
+    async def fly(self, flow: Flow) -> None:
+        """Run a flow to its end."""
+        flights = self.flights
+        while (head := flow.next()) is not None:
+            while (blocker := flights.blocker(flow, head)) is not None:
+                flow.waits_for = blocker
+                await blocker.changed()
+            flow.waits_for = None
+            if self.options.disturbance is not None:
+                await self.options.disturbance.pause(head.operation.title)
+            for envelope, event in await self.effects.take(flow, head):
+                self.emit(flow, envelope, event)
+            flow.advance()
+        if flow.trace is not None:
+            self.services.tracer.end(flow.trace, origin=flow.origin)
+        flights.end(flow)
+        self.effects.finished()
+
+    async def _finished(self, flow: Flow) -> None:
+        if not self.inline:
+            await flow.ended()
+            return
+        try:
+            await self.fly(flow)
+        except asyncio.CancelledError:  # the caller has gone, the input stays accepted
+            if flow.origin in self.flights.flows:
+                self.spawn(self.fly(flow))
+            raise
+        except BaseException as error:
+            self.stop(error)
+            raise
+
+    async def _tick(self, operation: Operation, period: int) -> None:
+        """Publish a tick at each multiple of the period; its request id keeps a second one out."""
+        while True:
+            due = (self.options.now() // period + 1) * period
+            await asyncio.sleep((due - self.options.now()) / 1_000_000)
+            await self.tick(operation.title, due)
+
+    async def tick(self, title: str, at: int) -> None:
+        """Accept the tick of an `every` operation at `at` microseconds since 1970."""
+        envelope = Envelope("Tick", title, b"", at, 0, "", f"{title}@{at}")
+        tick = Tick(title, at)
+        flow, _ = await self._accept(msgspec.structs.replace(envelope, body=codec.encode(tick)), tick)
+        if self.chain and flow is not None:
+            await self._finished(flow)
+
+
+_MICROSECOND = timedelta(microseconds=1)

@@ -1,0 +1,64 @@
+"""Limits: how many calls a component runs at once, how many may wait, and how many repeats a path may afford."""
+
+import asyncio
+from collections import deque
+
+from allotrope.kernel.errors import Overloaded
+
+
+class Slots:
+    """The places of one component. Taking a free one is a comparison; beyond them callers queue up in order."""
+
+    __slots__ = ("free", "name", "queue", "waiting")
+
+    def __init__(self, name: str, concurrency: int, queue: int) -> None:
+        """Allow `concurrency` at once and `queue` waiting."""
+        self.name, self.free, self.queue = name, concurrency, queue
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Return once a place is taken. Overloaded when too many wait already."""
+        if self.free > 0 and not self.waiting:
+            self.free -= 1
+            return
+        if len(self.waiting) >= self.queue:
+            raise Overloaded(f"{self.name}: {self.queue} calls wait already; come back later or raise its limit", 1.0)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()  # the place came together with the cancellation: pass it on
+            raise
+
+    def give(self) -> None:
+        """Hand a place to the first who waits, or back."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.free += 1
+
+
+class Budget:
+    """A retry budget: each call earns a tenth of a repeat, so repeats add at most ten per cent to a path's load."""
+
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        """Start with a few, so that a quiet path may repeat at once."""
+        self.tokens = 10.0
+
+    def earn(self) -> None:
+        """Count one first attempt."""
+        if self.tokens < 100.0:
+            self.tokens += 0.1
+
+    def spend(self) -> bool:
+        """Return whether a repeat may be made, and count it."""
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True

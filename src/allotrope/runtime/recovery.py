@@ -1,0 +1,62 @@
+"""Recovery: what a host does before it takes its first input. Relay, rebuild the views, finish what was begun."""
+
+from typing import TYPE_CHECKING
+
+
+from allotrope.kernel import codec
+from allotrope.kernel.ports import Entry
+from allotrope.runtime.routes import delivery
+
+if TYPE_CHECKING:
+    from allotrope.runtime.host import Host
+
+
+async def recover(host: "Host") -> None:
+    """Bring `host` to where its log and ledger stand.
+
+    Deliveries whose name is in the inbox have had their effect and are passed over; the rest runs again. Origins keep
+    their order, so as-of reads see what they would have seen without the crash.
+    """
+    if not host.durable:
+        return
+    await host.effects.relay()  # first: what was committed must be in the log before anybody reads it
+    floor = host.ledger.floor()
+    done = set(host.ledger.inbox())
+    begun: list[int] = []
+    position = 0
+    while entries := list(host.log.read(position, 1000)):
+        position = entries[-1].position + 1
+        for entry in entries:
+            _take_up(host, entry, floor, done)
+            if not entry.envelope.path and entry.envelope.origin >= floor:
+                begun.append(entry.envelope.origin)
+        host.flights.newest = max(host.flights.newest, entries[-1].position)
+    for origin in begun:
+        host.spawn(host.fly(host.flights.flows[origin]))
+
+
+def _take_up(host: "Host", entry: Entry, floor: int, done: set[tuple[str, int, str]]) -> None:
+    envelope = entry.envelope
+    kind = host.routes.kinds.get(envelope.kind)
+    command = host.routes.commands.get(envelope.kind)
+    views = host.routes.views.get(envelope.kind, ())
+    unfinished = envelope.origin >= floor
+    if unfinished and not envelope.path:
+        host.flights.begin(envelope.origin)
+    if kind is None and command is None:
+        return  # of a type that this version of the app no longer knows
+    if not unfinished and not views:
+        return
+    flow = host.flights.flows.get(envelope.origin)
+    if command is not None:
+        value = host.wiring.door(command.operation.title, "").decoded(envelope.body)
+    else:
+        value = codec.decode(envelope.body, kind)
+    for view in views:
+        view.add(value, envelope.origin, envelope.path)
+    if flow is not None:
+        for route in host.routes.to(envelope):
+            if (route.operation.title, envelope.origin, envelope.path) not in done:
+                flow.push(delivery(route, envelope, value))
+
+

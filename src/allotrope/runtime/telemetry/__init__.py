@@ -1,0 +1,1 @@
+"""What a running host shows of itself: spans, logs and metrics."""

@@ -1,0 +1,49 @@
+"""Metrics for Prometheus, on the loopback address only. The library is loaded when somebody asks for them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from allotrope.kernel.errors import Refused
+from allotrope.runtime.meters import Meter, exposed
+
+HOST = "127.0.0.1"
+Gauges = Mapping[str, tuple[str, Callable[[], float]]]  # name -> (what it says, how to read it)
+
+
+class Served(NamedTuple):
+    """A metrics door that is open."""
+
+    address: str
+    close: Callable[[], None]
+
+
+def serve(port: int, meters: dict[str, Meter], gauges: Gauges) -> Served:
+    """Open the door at `port`, 0 for any that is free. Refused when it is taken."""
+    from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(exposed(meters))
+    registry.register(_gauged(gauges))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    try:
+        server, thread = start_http_server(port, HOST, registry)
+    except OSError as error:
+        raise Refused(f"--metrics {port}: {error.strerror or error}; choose another port, or 0 for a free one") from None
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return Served(f"http://{HOST}:{server.server_port}/metrics", close)
+
+
+def _gauged(gauges: Gauges) -> Any:
+    from prometheus_client.core import GaugeMetricFamily
+
+    class Collector:
+        def collect(self) -> Any:
+            return [GaugeMetricFamily(f"allotrope_{name}", says, read()) for name, (says, read) in gauges.items()]
+
+    return Collector()

@@ -1,0 +1,60 @@
+"""One writer per file: a lock that ends with its process, and a note of who wrote last."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from allotrope.kernel.errors import Refused
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def _boot() -> str:
+    """Return what names this run of the machine, "" where nothing does."""
+    try:
+        return BOOT.read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+class Lock:
+    """Held by the one process that may write `path`.
+
+    `same_boot`: the machine has not been down since it was last held; `state`: what its holder noted then.
+    Its file is never deleted: to delete a lock that another is about to take would let two in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock; Refused, with the holder's process id, when another instance has it."""
+        self.path = path.with_suffix(".lock")
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = self._note()[0]
+            os.close(self._file)
+            raise Refused(
+                f"{path}: in use by process {holder or '(unknown)'}, which holds {self.path.name}; "
+                "stop that process, or give this one another folder"
+            ) from None
+        _, last, self.state = self._note()
+        self.same_boot = bool(last) and last == _boot()
+        self.mark(self.state)
+
+    def _note(self) -> tuple[str, str, str]:
+        words = os.pread(self._file, 200, 0).decode("ascii", "replace").split()
+        pid, last, state = (*words, "", "", "")[:3]
+        return pid, "" if last == "-" else last, state
+
+    def mark(self, state: str) -> None:
+        """Note one word for the next holder."""
+        note = f"{os.getpid()} {_boot() or '-'} {state}"
+        os.pwrite(
+            self._file, note.ljust(100).encode("ascii"), 0
+        )  # of one length: it is never seen half written
+
+    def release(self) -> None:
+        """Let another instance in."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,1 @@
+"""Ledgers: who owns what has taken effect."""

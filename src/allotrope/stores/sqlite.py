@@ -1,0 +1,168 @@
+"""The ledger in one SQLite file, `ledger.db`: what one operation does is in one transaction."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from allotrope.kernel.codec import decode, encode
+from allotrope.kernel.ports import Commit, Durability, Envelope
+from allotrope.storage.files import Database
+from allotrope.storage.groups import Group, Work
+from allotrope.storage.points import reach
+
+DAY = 86_400_000_000  # microseconds
+_PRUNE_EVERY = 1000  # outcomes, and records
+
+_SCHEMA = """
+CREATE TABLE rows("table" TEXT, key TEXT, row BLOB NOT NULL, PRIMARY KEY("table", key)) STRICT, WITHOUT ROWID;
+CREATE TABLE inbox(origin INTEGER, path TEXT, consumer TEXT, PRIMARY KEY(origin, path, consumer))
+  STRICT, WITHOUT ROWID;
+CREATE TABLE outbox(number INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+CREATE TABLE outcome(number INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, answer BLOB NOT NULL,
+  at INTEGER NOT NULL) STRICT;
+CREATE TABLE record(number INTEGER PRIMARY KEY, consumer TEXT NOT NULL, origin INTEGER NOT NULL,
+  path TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE INDEX record_origin ON record(origin);
+CREATE TABLE marks(floor INTEGER NOT NULL, number INTEGER NOT NULL) STRICT;
+INSERT INTO marks VALUES(0, 0)
+"""
+_UPSERT = "INSERT OR REPLACE INTO rows VALUES(?,?,?)"
+_ARRIVE = "INSERT OR IGNORE INTO inbox VALUES(?,?,?)"
+_ANSWER = "INSERT OR REPLACE INTO outcome(request,answer,at) VALUES(?,?,?)"
+_RECORD = "INSERT INTO record(consumer,origin,path,body) VALUES(?,?,?,?)"
+_EXPIRE = """DELETE FROM outcome
+  WHERE number<coalesce((SELECT number FROM outcome WHERE at>? ORDER BY number LIMIT 1), 9e18)"""
+_LATEST = "SELECT max(at) FROM (SELECT at FROM outcome ORDER BY number DESC LIMIT 1000)"
+
+
+class SqliteLedger:
+    """A durable ledger in a folder; it keeps the newest `keep` decision records, or a few more."""
+
+    def __init__(self, folder: Path | str, durability: Durability = "process", keep: int = 200_000) -> None:
+        self.durability: Durability = durability
+        self._keep = keep
+        self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability)
+        try:
+            floor, self._number = self._file.rows("SELECT floor,number FROM marks")[0]
+            ((at,),) = self._file.rows(_LATEST)
+        except BaseException:
+            self._file.close()
+            raise
+        self._floor: int = floor
+        self._newest: int = at or 0
+        self._kept: tuple[int, int] = (self._floor, self._number)  # as the file has them
+        self._answers = self._recorded = 0
+        self._group = Group(self._write, threaded=durability == "power")
+
+    # -- writing
+
+    async def commit(self, effect: Commit) -> None:
+        """Store all or nothing; an effect in the inbox already, or of a finished origin, is passed over."""
+        reach("commit.before")
+        if effect.origin >= self._floor:
+            await self._group.add(self._commit, effect)
+        reach("commit.after")
+
+    async def relayed(self, numbers: Iterable[int]) -> None:
+        """Forget outbox events that the log has stored."""
+        reach("relayed.before")
+        await self._group.add(self._relayed, [(number,) for number in numbers])
+        reach("relayed.after")
+
+    def finish(self, floor: int) -> None:
+        """Forget inbox names below `floor`; written with the next commit, since it is only a hint."""
+        self._floor = max(self._floor, floor)
+
+    def _write(self, jobs: list[tuple[Work, Any]]) -> list[Any]:
+        number = self._number
+        try:
+            *results, kept = self._file.write(lambda: [*(work(given) for work, given in jobs), self._mark()])
+        except BaseException:
+            self._number = number
+            raise
+        self._kept = kept
+        return results
+
+    def _mark(self) -> tuple[int, int]:
+        """Write floor and outbox number, once for the whole group, and delete what has had its time."""
+        execute = self._file.writer.execute
+        marks = (self._floor, self._number)
+        if marks != self._kept:
+            execute("UPDATE marks SET floor=?,number=?", marks)
+        if marks[0] != self._kept[0]:
+            execute("DELETE FROM inbox WHERE origin<?", (marks[0],))
+        if self._answers >= _PRUNE_EVERY:
+            self._answers = 0
+            execute(_EXPIRE, (self._newest - DAY,))
+        if self._recorded >= _PRUNE_EVERY:
+            self._recorded = 0
+            execute("DELETE FROM record WHERE number<=(SELECT max(number) FROM record)-?", (self._keep,))
+        return marks
+
+    def _commit(self, effect: Commit) -> None:
+        execute = self._file.writer.execute
+        execute(_ARRIVE, (effect.origin, effect.path, effect.consumer))
+        if not self._file.writer.changes():
+            return
+        for table, key, row in effect.writes:
+            if row is None:
+                execute('DELETE FROM rows WHERE "table"=? AND key=?', (table, key))
+            else:
+                execute(_UPSERT, (table, key, row))
+        for envelope in effect.outbox:
+            self._number += 1
+            execute("INSERT INTO outbox VALUES(?,?)", (self._number, encode(envelope)))
+        if effect.request:
+            execute(_ANSWER, (effect.request, effect.outcome, effect.at))
+            self._newest = max(self._newest, effect.at)
+            self._answers += 1
+        if effect.record:
+            execute(_RECORD, (effect.consumer, effect.origin, effect.path, effect.record))
+            self._recorded += 1
+
+    def _relayed(self, numbers: list[tuple[int]]) -> None:
+        self._file.writer.executemany("DELETE FROM outbox WHERE number=?", numbers)
+
+    # -- reading
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """Return a committed row."""
+        found = self._file.rows('SELECT row FROM rows WHERE "table"=? AND key=?', (table, key))
+        return found[0][0] if found else None
+
+    def scan(self, table: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the committed rows of a table, as they are now, in the order of their keys."""
+        yield from self._file.rows('SELECT key,row FROM rows WHERE "table"=? ORDER BY key', (table,))
+
+    def inbox(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (consumer, origin, path) of every effect of an unfinished origin, by origin and path."""
+        names = "SELECT consumer,origin,path FROM inbox WHERE origin>=? ORDER BY origin,path,consumer"
+        yield from self._file.rows(names, (self._floor,))
+
+    def floor(self) -> int:
+        """Return the lowest origin that may be unfinished."""
+        return self._floor
+
+    def outbox(self, limit: int = 1000) -> Sequence[tuple[int, Envelope]]:
+        """Return numbered events that were committed and not yet relayed, in order."""
+        found = self._file.rows("SELECT number,envelope FROM outbox ORDER BY number LIMIT ?", (limit,))
+        return [(number, decode(envelope, Envelope)) for number, envelope in found]
+
+    def outcome(self, request: str) -> bytes | None:
+        """Return the recorded answer of a request of the last 24 hours, counted back from the newest one."""
+        newer = "SELECT answer FROM outcome WHERE request=? AND at>?"
+        found = self._file.rows(newer, (request, self._newest - DAY))
+        return found[0][0] if found else None
+
+    def records(self, origin: int | None = None) -> Iterator[tuple[str, int, str, bytes]]:
+        """Yield (consumer, origin, path, record) in the order of origin and path."""
+        which, bindings = ("WHERE origin=?", (origin,)) if origin is not None else ("", ())
+        found = f"SELECT consumer,origin,path,body FROM record {which} ORDER BY origin,path,consumer"
+        yield from self._file.rows(found, bindings)
+
+    def close(self) -> None:
+        """Finish what is being written and release the file."""
+        self._group.close()
+        if not self._file.stopped and (self._floor, self._number) != self._kept:
+            self._file.write(self._mark)
+        self._file.close()

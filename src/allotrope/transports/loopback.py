@@ -1,0 +1,65 @@
+"""Loopback: a call in one process that goes through the codec, and twice where it may be repeated.
+
+It is as strict as any wire, and it flushes out queries that are not: an operation that answers a repeat differently
+is reported by `differs`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from allotrope.kernel import codec
+from allotrope.kernel.messages import Fault, fault_body
+from allotrope.kernel.operations import Operation
+
+Ask = Callable[..., Any]
+
+
+def loopback(differs: Callable[[str, Any, Any], None]) -> Callable[[Operation, Ask], Ask]:
+    """Return the transport; `differs` is told the operation and two answers that should have been equal."""
+
+    def link(operation: Operation, ask: Ask) -> Ask:
+        return _streamed(operation, ask) if operation.streams else _called(operation, ask, differs)
+
+    return link
+
+
+def _called(operation: Operation, ask: Ask, differs: Callable[[str, Any, Any], None]) -> Ask:
+    result = operation.result()
+
+    async def call(*given: Any, **named: Any) -> Any:
+        answer = await _crossed(operation, ask, *_across(given, named))
+        if operation.repeatable and operation.kind == "query":
+            again = await _crossed(operation, ask, *_across(given, named))
+            if codec.encode(again) != codec.encode(answer):
+                differs(operation.title, answer, again)
+        return codec.decode(codec.encode(answer), result)
+
+    return call
+
+
+def _streamed(operation: Operation, ask: Ask) -> Ask:
+    result = operation.result()
+
+    async def stream(*given: Any, **named: Any) -> AsyncIterator[Any]:
+        arguments, by_name = _across(given, named)
+        async for piece in ask(*arguments, **by_name):
+            yield codec.decode(codec.encode(piece), result)
+
+    return stream
+
+
+def _across(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments as the other side would see them before its door gives them their types."""
+    sent = {name: type(value) for name, value in named.items()}
+    return (
+        tuple(codec.decode(codec.encode(value), type(value)) for value in given),
+        {name: codec.decode(codec.encode(named[name]), kind) for name, kind in sent.items()},
+    )
+
+
+async def _crossed(operation: Operation, ask: Ask, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    try:
+        return await ask(*given, **named)
+    except Fault as fault:
+        body = codec.decode(codec.encode(fault.body), fault_body(type(fault)))
+        raise type(fault)(**{name: getattr(body, name) for name in body.__struct_fields__}) from None

@@ -1,0 +1,125 @@
+"""What every log must do, whatever carries it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from allotrope.kernel.errors import Refused
+from allotrope.kernel.ports import Envelope, Log
+
+DAY = 86_400_000_000
+PAYMENT = Envelope("Payment", "card 1", b"\0body", 1_700_000_000_000_000, tenant="shop", trace="00-ab-cd-01")
+
+
+def derived(origin: int, key: str = "card 1") -> Envelope:
+    return Envelope("Scored", key, b"score", PAYMENT.at, origin, "/Scorer.score#000")
+
+
+async def test_inputs_get_origins_in_order_from_one(log: Log) -> None:
+    entries = await log.append([PAYMENT, replace(PAYMENT, key="card 2")])
+    entries += await log.append([PAYMENT])
+    assert [entry.envelope.origin for entry in entries] == [1, 2, 3]
+    assert [entry.position for entry in entries] == [1, 2, 3]
+    assert [replace(entry.envelope, origin=0, key="card 1") for entry in entries] == [PAYMENT] * 3
+    assert list(log.read()) == entries
+
+
+async def test_derived_events_take_positions_but_no_origin(log: Log) -> None:
+    """Else an origin, and all that is drawn from it, would depend on how fast the relay was."""
+    await log.append([PAYMENT])
+    await log.relay("ledger", [(1, derived(1)), (2, derived(1))])
+    (entry,) = await log.append([PAYMENT])
+    assert (entry.position, entry.envelope.origin) == (4, 2)
+    assert [each.envelope.path for each in log.read()] == ["", "/Scorer.score#000", "/Scorer.score#000", ""]
+
+
+async def test_a_key_stays_in_its_partition(log: Log) -> None:
+    keys = [f"card {number % 10}" for number in range(40)]
+    await log.append([replace(PAYMENT, key=key) for key in keys])
+    await log.relay("ledger", [(1, derived(1, "card 3"))])
+    places: dict[str, set[int]] = {}
+    for entry in log.read():
+        places.setdefault(entry.envelope.key, set()).add(entry.partition)
+    assert all(len(found) == 1 for found in places.values())
+    assert len({min(found) for found in places.values()}) > 1
+
+
+async def test_a_request_has_one_origin(log: Log) -> None:
+    asked = replace(PAYMENT, request="r1")
+    first, twice = await log.append([asked, asked])
+    (again,) = await log.append([replace(asked, at=asked.at + DAY - 1)])
+    assert first == twice == again
+    assert len(list(log.read())) == 1
+
+
+@pytest.mark.parametrize("other", [{"tenant": "x"}, {"kind": "Refund"}, {"request": "r2"}, {"at": PAYMENT.at + DAY}])
+async def test_another_tenant_operation_id_or_day_is_another_request(log: Log, other: dict[str, Any]) -> None:
+    asked = replace(PAYMENT, request="r1")
+    await log.append([asked])
+    (entry,) = await log.append([replace(asked, **other)])
+    assert entry.envelope.origin == 2
+    assert (await log.append([replace(asked, **other)])) == [entry]
+
+
+async def test_a_relay_repeated_stores_nothing_twice(log: Log) -> None:
+    events = [(number, derived(number)) for number in range(1, 6)]
+    await log.relay("ledger a", events[:3])
+    await log.relay("ledger a", events[1:])
+    await log.relay("ledger b", events[:1])
+    await log.relay("ledger a", [])
+    assert [entry.envelope.origin for entry in log.read()] == [1, 2, 3, 4, 5, 1]
+
+
+async def test_reading_starts_and_stops_where_it_is_told(log: Log) -> None:
+    entries = await log.append([replace(PAYMENT, key=str(number)) for number in range(10)])
+    assert list(log.read(4, limit=3)) == entries[3:6]
+    assert list(log.read(10)) == entries[9:]
+    assert list(log.read(11)) == []
+
+
+async def test_appends_side_by_side_are_all_kept_in_order(log: Log) -> None:
+    async def one(name: int) -> list[int]:
+        return [
+            (await log.append([replace(PAYMENT, key=f"{name}/{number}")]))[0].position for number in range(20)
+        ]
+
+    positions = await asyncio.gather(*map(one, range(8)))
+    assert sorted(sum(positions, [])) == list(range(1, 161))
+    assert all(found == sorted(found) for found in positions)
+    found = [entry.envelope.key for entry in log.read()]
+    for name in range(8):
+        assert [key for key in found if key.startswith(f"{name}/")] == [f"{name}/{n}" for n in range(20)]
+
+
+async def test_a_closed_log_refuses(log: Log) -> None:
+    log.close()
+    with pytest.raises(Refused, match="closed"):
+        await log.append([PAYMENT])
+
+
+async def test_what_was_acknowledged_is_there_again(log_place: Any) -> None:
+    if not log_place.durable:
+        return
+    asked = replace(PAYMENT, request="r1")
+    entries = await log_place.now.append([asked, PAYMENT])
+    await log_place.now.relay("ledger", [(7, derived(1))])
+    log_place.now.acknowledge("view", 2)
+    log = log_place.again()
+    assert list(log.read())[:2] == entries
+    assert await log.append([asked]) == entries[:1]
+    await log.relay("ledger", [(7, derived(1)), (8, derived(2))])
+    (entry,) = await log.append([PAYMENT])
+    assert (entry.position, entry.envelope.origin) == (5, 3)
+
+
+async def test_what_cannot_be_stored_fails_alone(log_place: Any) -> None:
+    if not log_place.durable:
+        return
+    bad = replace(PAYMENT, key="\ud800")
+    results = await asyncio.gather(
+        *(log_place.now.append([envelope]) for envelope in (PAYMENT, bad, PAYMENT)), return_exceptions=True
+    )
+    assert isinstance(results[1], UnicodeEncodeError)
+    assert [entry.envelope.origin for entry in log_place.again().read()] == [1, 2]

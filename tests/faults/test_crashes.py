@@ -1,0 +1,114 @@
+"""Kill -9 at every crash point of log and ledger: nothing acknowledged lost, nothing doubled, each key in order."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from allotrope.logs.sqlite import SqliteLog
+from allotrope.stores.sqlite import SqliteLedger
+from tests.faults.driver import CLIENTS, FILLER, NUMBERS
+
+POINTS = [
+    f"{step}.{side}"
+    for step in ("append", "commit", "relay", "relayed", "acknowledge", "checkpoint")
+    for side in ("before", "after")
+]
+HITS = {"checkpoint": (1, 2, 3, 4, 5)}  # there are fewer of them
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def live(folder: Path, level: str, lossy: str = "", crash: str = "") -> tuple[int, set[tuple[str, ...]]]:
+    """Return how one life ended, and what it acknowledged."""
+    environment = {**os.environ, "ALLOTROPE_LOSSY": lossy, "ALLOTROPE_CRASH": crash}
+    command = [sys.executable, "-m", "tests.faults.driver", str(folder), level]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+    return ended.returncode, {tuple(line.split()) for line in ended.stdout.splitlines()}
+
+
+def missing(folder: Path, told: set[tuple[str, ...]], level: str) -> list[str]:
+    """Return what was acknowledged and is not there; fail when something is there twice or out of order."""
+    log, ledger = SqliteLog(folder, level), SqliteLedger(folder, level)  # type: ignore[arg-type]  # a test's level
+    entries = [entry.envelope for entry in log.read(0, 10**6)]
+    outbox = [event for _, event in ledger.outbox(10**6)]
+    rows = dict(ledger.scan("numbers"))
+    log.close()
+    ledger.close()
+    lost = []
+    for name in range(CLIENTS):
+        own = [entry for entry in entries if entry.key == f"k{name}"]
+        inputs = [int(entry.body[: -len(FILLER)]) for entry in own if not entry.path]
+        counted = [int(number) for number in rows.get(f"k{name}", b"").split()]
+        relayed = [int(entry.body[: -len(FILLER)]) for entry in own if entry.path]
+        waiting = [int(event.body[: -len(FILLER)]) for event in outbox if event.key == f"k{name}"]
+        both = relayed + [number for number in waiting if number not in relayed]
+        for kind, found in (("append", inputs), ("commit", counted), ("relay", relayed), ("event", both)):
+            assert found == list(range(len(found))), f"{kind} of key k{name}: doubled or out of order: {found}"
+            said = [int(number) for what, who, number in told if what == kind and int(who) == name]
+            lost += [f"{kind} {name} {number}" for number in said if number not in found]
+        assert both == counted, f"the events of key k{name} are not its effects"
+    origins = [entry.origin for entry in entries if not entry.path]
+    assert origins == list(range(1, len(origins) + 1))
+    return lost
+
+
+def crash(folder: Path, level: str, lossy: str, crash: str) -> str:
+    """Kill one life, look, let another one finish, look again; return the point."""
+    ended, told = live(folder, level, lossy, crash)
+    assert ended == -signal.SIGKILL, f"{crash} was not reached"
+    assert missing(folder, told, level) == []
+    ended, more = live(folder, level, lossy)
+    assert ended == 0
+    assert missing(folder, told | more, level) == []
+    assert len(more) == 3 * CLIENTS * NUMBERS
+    return crash.partition(":")[0]
+
+
+def crashes(tmp_path: Path, level: str, lossy: str, hits: tuple[int, ...]) -> Counter[str]:
+    """Return how often each point was hit."""
+    plan = [f"{point}:{nth}" for point in POINTS for nth in HITS.get(point.partition(".")[0], hits)[: len(hits)]]
+    with ThreadPoolExecutor(2) as pool:
+        return Counter(pool.map(lambda at: crash(tmp_path / at, level, lossy, at), plan))
+
+
+def test_kill_at_every_point(tmp_path: Path, note: Callable[[str], None]) -> None:
+    hit = crashes(tmp_path, "process", "", (23,))
+    assert set(hit) == set(POINTS)
+    note(f"kill -9, durability process: {hit.total()} kills at {len(hit)} points; 0 lost, doubled or reordered")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("level", "lossy"), [("process", ""), ("power", ""), ("power", "1"), ("power", "torn")]
+)
+def test_kill_at_every_point_often(
+    tmp_path: Path, level: str, lossy: str, note: Callable[[str], None]
+) -> None:
+    hit = crashes(tmp_path, level, lossy, (1, 2, 19, 47, 80))
+    assert set(hit) == set(POINTS)
+    assert min(hit.values()) >= 5
+    what = {"": "kill -9", "1": "kill -9 and unsynced writes dropped", "torn": "kill -9 and unsynced writes torn"}
+    counts = ", ".join(f"{point} {count}" for point, count in sorted(hit.items()))
+    note(f"{what[lossy]}, durability {level}: 0 lost, doubled or reordered; hits: {counts}")
+
+
+def test_power_cut_at_durability_power(tmp_path: Path) -> None:
+    for at in ("append.after:30", "commit.after:30"):
+        crash(tmp_path / at, "power", "1", at)
+
+
+def test_the_lossy_disk_does_lose(tmp_path: Path, note: Callable[[str], None]) -> None:
+    """Else the tests above would show nothing: at durability process a power cut takes the last commits."""
+    ended, told = live(tmp_path, "process", "1", "commit.after:5")  # before the first checkpoint
+    assert ended == -signal.SIGKILL
+    lost = missing(tmp_path, told, "process")
+    note(f"control: of {len(told)} promises at durability process a power cut broke {len(lost)}")
+    assert lost
