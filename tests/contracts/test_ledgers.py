@@ -36,7 +36,9 @@ async def test_a_scan_is_in_the_order_of_keys(ledger: Ledger) -> None:
 async def test_an_effect_is_taken_once(ledger: Ledger) -> None:
     first = effect(writes=(("t", "a", b"1"),), outbox=(SCORED,), request="r", outcome=b"1", record=b"1")
     await ledger.commit(first)
-    await ledger.commit(effect(writes=(("t", "a", b"2"),), outbox=(SCORED,), request="r", outcome=b"2", record=b"2"))
+    await ledger.commit(
+        effect(writes=(("t", "a", b"2"),), outbox=(SCORED,), request="r", outcome=b"2", record=b"2")
+    )
     assert (ledger.get("t", "a"), ledger.outcome("r")) == (b"1", b"1")
     assert ledger.outbox() == [(1, SCORED)]
     assert list(ledger.records()) == [("Scorer.score", 1, "", b"1")]

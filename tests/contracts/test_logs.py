@@ -54,7 +54,9 @@ async def test_a_request_has_one_origin(log: Log) -> None:
     assert len(list(log.read())) == 1
 
 
-@pytest.mark.parametrize("other", [{"tenant": "x"}, {"kind": "Refund"}, {"request": "r2"}, {"at": PAYMENT.at + DAY}])
+@pytest.mark.parametrize(
+    "other", [{"tenant": "x"}, {"kind": "Refund"}, {"request": "r2"}, {"at": PAYMENT.at + DAY}]
+)
 async def test_another_tenant_operation_id_or_day_is_another_request(log: Log, other: dict[str, Any]) -> None:
     asked = replace(PAYMENT, request="r1")
     await log.append([asked])

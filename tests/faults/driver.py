@@ -59,7 +59,9 @@ class Life:
         number = entry.envelope.body[: -len(FILLER)]
         counted = Envelope("Counted", key, number + FILLER, 1, origin, f"/{CONSUMER}#000")
         rows = (("numbers", key, row + number + b" "),)
-        await self.ledger.commit(Commit(CONSUMER, origin, "", rows, (counted,), entry.envelope.request, number))
+        await self.ledger.commit(
+            Commit(CONSUMER, origin, "", rows, (counted,), entry.envelope.request, number)
+        )
         self.open.discard(origin)
         self.ledger.finish(min(self.open, default=origin))
 

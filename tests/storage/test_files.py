@@ -31,7 +31,9 @@ async def fill(folder: Path, durability: Durability = "process") -> tuple[Sqlite
         row = ("t", f"{number % 40}", b"row %d" % number * 9)
         event = replace(PAYMENT, origin=number, path="/p")
         await ledger.commit(
-            Commit("A.on", number, "", (row,), (event,), f"r{number}", b"outcome", b"record %d" % number, number)
+            Commit(
+                "A.on", number, "", (row,), (event,), f"r{number}", b"outcome", b"record %d" % number, number
+            )
         )
     return log, ledger
 
@@ -73,7 +75,9 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     yield folder / "kept"
 
 
-def damaged(kept: Path, tmp_path: Path, change: Callable[[bytearray, int], None], count: int) -> tuple[int, int]:
+def damaged(
+    kept: Path, tmp_path: Path, change: Callable[[bytearray, int], None], count: int
+) -> tuple[int, int]:
     """Return how many changes of one place in one file were found, and how many changed nothing; no other is allowed."""
     copy = tmp_path / "copy"
     shutil.copytree(kept, copy)
@@ -91,7 +95,9 @@ def damaged(kept: Path, tmp_path: Path, change: Callable[[bytearray, int], None]
             change(data, min(offset, size - 1))
             (copy / file.name).write_bytes(data)
             try:
-                assert contents(copy) == right, f"{file.name} changed at {offset}: other data, and no word of it"
+                assert contents(copy) == right, (
+                    f"{file.name} changed at {offset}: other data, and no word of it"
+                )
                 same += 1
             except Corrupted as error:
                 assert file.name.removesuffix("-wal") in str(error)
@@ -175,7 +181,9 @@ def test_other_partitions_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
-def test_the_durability_is_that_which_was_asked(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+def test_the_durability_is_that_which_was_asked(
+    tmp_path: Path, durability: Durability, synchronous: int
+) -> None:
     file = Database(tmp_path / "log.db", "CREATE TABLE t(a)", durability)
     for connection in {file.writer, file.reader}:
         assert connection.pragma("journal_mode") == "wal"

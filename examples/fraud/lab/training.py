@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from examples.fraud.lab.dataset import Transactions
 from examples.fraud.features import Champion, Risk, Spending
+from examples.fraud.lab.dataset import Transactions
+from examples.fraud.lab.protocol import FEATURES
+from examples.fraud.lab.stream import learned
 from examples.fraud.learning import Recipe, fit
 from examples.fraud.models import Models
-from examples.fraud.lab.protocol import FEATURES
 from examples.fraud.scoring import Scorer
-from examples.fraud.lab.stream import Book, order
 
 T = TypeVar("T")
 
@@ -35,32 +35,39 @@ async def _rows(payments: Transactions, wanted: npt.NDArray[np.bool_]) -> npt.ND
     # The scorer itself, built by hand and without a champion: it computes the features and asks no model.
     spending, risk = Spending(), Risk()
     scorer = Scorer(spending=spending, risk=risk, champion=Champion(), models=Models())
-    book, chosen = Book(payments), wanted.tolist()
+    chosen = wanted.tolist()
     found = np.empty((len(payments), len(FEATURES)))
-    for row, label in order(payments):
-        if label:
-            risk.add(book.labelled(row))
-            continue
-        payment = book.payment(row)
-        if chosen[row]:
-            found[row] = (await scorer.score(payment)).features
-        spending.add(payment)
+    for day in learned(payments, *_span(payments)):
+        for place, (row, label) in enumerate(zip(day.row, day.label, strict=True)):
+            if label:
+                risk.add(day.labelled(place))
+                continue
+            payment = day.payment(place)
+            if chosen[row]:
+                found[row] = (await scorer.score(payment)).features
+            spending.add(payment)
     return found[wanted]
 
 
 def trained(payments: Transactions, first: date, last: date, recipe: Recipe | None = None) -> bytes:
     """Return a model of the days `first` to `last`, both included; the days before fill the windows.
 
-    The labels are those of `payments`: choose days whose labels are known. Raises FitRefused when these days lack
-    frauds or honest payments.
+    The labels are those of `payments`: choose days whose labels are known. Raises FitRefused when these days
+    lack frauds or honest payments.
     """
     day = payments.time.astype("datetime64[D]")
     chosen = (day >= np.datetime64(first)) & (day <= np.datetime64(last))
     return fit(rows(payments, chosen).astype(np.float32), payments.fraud[chosen], recipe)
 
 
+def _span(payments: Transactions) -> tuple[date, date]:
+    """Return the days of the first and the last payment."""
+    first, last = payments.time[[0, -1]].astype("datetime64[D]").tolist()
+    return first, last
+
+
 def _driven(work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine that never waits: by hand, components do not. Works within a loop, too."""
+    """Return the result of a coroutine that never waits: by hand, components do not. A loop may be running."""
     try:
         work.send(None)
     except StopIteration as done:

@@ -23,8 +23,12 @@ CREATE TABLE entries(position INTEGER PRIMARY KEY, partition INTEGER NOT NULL,
   crc32 INTEGER NOT NULL) STRICT;
 CREATE TABLE requests(position INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, at INTEGER NOT NULL) STRICT;
 CREATE TABLE sources(source TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID
+CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO facts VALUES('origin', 0)
 """
+# The ledger may have effects of origins that this file has lost: they must not be given to other inputs.
+_MEND = """UPDATE facts SET value=1000000000+max(value, coalesce(
+  (SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1), 0)) WHERE name='origin'"""
 _INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
 
@@ -34,12 +38,13 @@ class SqliteLog:
 
     def __init__(self, folder: Path | str, durability: Durability = "process", partitions: int = 16) -> None:
         self.durability: Durability = durability
-        self._file = Database(Path(folder) / "log.db", _SCHEMA, durability)
+        self._file = Database(Path(folder) / "log.db", _SCHEMA, durability, _MEND)
         try:
             self._partitions = self._settle_partitions(partitions)
             ((self._position,),) = self._file.rows("SELECT coalesce(max(position),0) FROM entries")
+            ((mended,),) = self._file.rows("SELECT value FROM facts WHERE name='origin'")
             newest = "SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1"
-            self._origin: int = next((origin for (origin,) in self._file.rows(newest)), 0)
+            self._origin: int = max([mended, *(origin for (origin,) in self._file.rows(newest))])
         except BaseException:
             self._file.close()
             raise

@@ -1,7 +1,7 @@
 """Whether modules keep to their fields: a component of another module is reached through a typed field only.
 
 Derived from the classes and what their code mentions, so there is no second configuration. Messages, events,
-faults and plain functions may be imported freely. The module that holds the App may import everything.
+faults and plain functions may be imported freely. A module that composes an App may import everything.
 """
 
 import sys
@@ -31,9 +31,15 @@ def boundary_faults(facts: Facts) -> Iterator[Finding]:
         yield from _secrets(name, space, homes, mentioned)
 
 
+def _composes(space: dict[str, Any]) -> bool:
+    return any(value is App or isinstance(value, App) for value in space.values())
+
+
 def _mentioned(name: str, space: dict[str, Any], parts: list[Part]) -> Iterator[tuple[Place, Mention]]:
-    """Yield what the functions of a module and the methods of its components mention."""
-    functions = [f for f in space.values() if isinstance(f, FunctionType) and f.__module__ == name]
+    """Yield what the methods of a module's components mention, and its functions unless it composes an app."""
+    functions: list[FunctionType] = []
+    if not _composes(space):
+        functions = [f for f in space.values() if isinstance(f, FunctionType) and f.__module__ == name]
     for function in (*functions, *(method for part in parts for method in owned(part))):
         for mention in mentions(function):
             yield (
@@ -53,7 +59,7 @@ def _strangers(
         for value in mention.values:
             if isinstance(value, type) and value in foreign and value not in allowed:
                 met.setdefault(value, place)
-    if not any(isinstance(value, App) for value in space.values()):
+    if not _composes(space):
         for value in space.values():
             if isinstance(value, type) and value in foreign and value not in allowed:
                 met.setdefault(value, homes[name][0].place)

@@ -13,7 +13,7 @@ import msgspec
 
 from allotrope.kernel.components import App, Component, Field
 from allotrope.kernel.messages import Event, Place
-from allotrope.kernel.operations import Operation
+from allotrope.kernel.operations import MARK, Operation
 from allotrope.planning.bytecode import Mention, mentions
 from allotrope.planning.documents import Finding, finding
 
@@ -164,7 +164,10 @@ def _reached(kind: type, body: Any) -> Iterator[tuple[FunctionType, Mention]]:
         names, members = function.__code__.co_names, list[Any]()
         for mention in mentions(function, bound=bound):
             if mention.own and len(mention.names) > 1:
-                members.append(inspect.getattr_static(kind, mention.names[1], None))
+                member = inspect.getattr_static(kind, mention.names[1], None)
+                operation = getattr(member, MARK, None)
+                if operation is None or not operation.writes:  # to run a write of its own is a fault of itself
+                    members.append(member)
             elif mention.own and hasattr(function, "__wrapped__"):
                 continue  # a decorator passes the instance on to what it wraps, which is read itself
             yield function, mention

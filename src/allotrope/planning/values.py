@@ -92,9 +92,9 @@ def _signature(body: Body, stored: dict[Any, None]) -> Iterator[Finding]:
     for parameter in list(inspect.signature(operation.body).parameters.values())[1:]:
         kind = body.parameters[parameter.name]
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            yield finding(
-                place, f"{body.title} takes `*{parameter.name}`; name each parameter, or take a tuple"
-            )
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            text = f"{body.title} takes `{stars}{parameter.name}`; name each parameter, or take a tuple"
+            yield finding(place, text)
         elif kind is inspect.Parameter.empty:
             yield finding(place, f"parameter `{parameter.name}` of {body.title} has no type; annotate it")
         elif fault := mutable(kind):

@@ -9,6 +9,7 @@ import msgspec
 
 from allotrope.kernel.components import Component, Field
 from allotrope.kernel.errors import nearest
+from allotrope.kernel.operations import Operation
 from allotrope.planning.documents import Finding, finding
 from allotrope.planning.facts import Body, Facts, Part, Use
 
@@ -140,15 +141,19 @@ def _asked(body: Body, use: Use, field: Field, provider: Component, faults: list
     ]
 
 
+def _word(operation: Operation) -> str:
+    return "command" if operation.kind == "command" else "handler"
+
+
 def _forbidden(body: Body, reach: Reach, use: Use, provider: Component) -> str:
-    kind = next(operation.kind for operation in provider.operations if operation.name == reach.operation)
+    word = next(_word(operation) for operation in provider.operations if operation.name == reach.operation)
     title = f"{reach.component}.{reach.operation}"
     if not use.name:
         return (
-            f"{body.title} passes `{use.field}` on as a whole, so it may run the {kind} {title}; "
+            f"{body.title} passes `{use.field}` on as a whole, so it may run the {word} {title}; "
             f"call `self.{use.field}.QUERY(...)` directly, so that the plan can see it"
         )
-    if kind != "command":
+    if word == "handler":
         return f"{body.title} calls the handler {title}, which only its event may run; publish the event"
     remedy = f"publish an event that {reach.component} handles"
     return f"{body.title} calls the command {title}, but one operation is one transaction; {remedy}"
@@ -168,7 +173,7 @@ def _own_calls(part: Part, body: Body) -> Iterator[Finding]:
         own = part.bodies.get(mention.names[1]) if mention.own and len(mention.names) > 1 else None
         if own is not None and own.operation.writes and own is not body:
             text = (
-                f"{body.title} calls its own {own.operation.kind} `{own.operation.name}`, "
+                f"{body.title} calls its own {_word(own.operation)} `{own.operation.name}`, "
                 "but one operation is one transaction; move what both do into a plain method"
             )
             yield Finding(function.__code__.co_filename, mention.line, text)

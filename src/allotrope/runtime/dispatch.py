@@ -23,6 +23,7 @@ from allotrope.runtime.batches import Batcher
 from allotrope.runtime.deadlines import Deadlines
 from allotrope.runtime.limits import Slots
 from allotrope.runtime.meters import Meter
+from allotrope.runtime.records import raised
 from allotrope.runtime.tracing import Tracer
 
 PASSED_ON = (Refused, Failed, Lost)  # already say where they come from
@@ -150,26 +151,25 @@ class Door:
         parent = current.get()
         if named or len(given) != len(self.kinds) or not self.exact_arguments(given):
             given = self.arguments(given, named)
-        if parent is None or parent.effect is None:
-            return await self._answer(parent, given)
+        effect = None if parent is None else parent.effect
         try:
-            if self.operation.repeatable:
-                answer = await self._answer(parent, given)
-            else:
+            if parent is not None and effect is not None and not self.operation.repeatable:
                 answer = await self.services.once(self, parent, given)
+            else:
+                call = self.derived(parent)
+                if call.trace is None and (call.deadline == NEVER or (parent and call.deadline == parent.deadline)):
+                    if perf_counter() >= call.deadline:
+                        raise self.failure(Expired(f"{call.component}.{call.operation}: the deadline passed before it began"))
+                    answer = await self.run(call, given)
+                else:
+                    answer = await self._watched(call, given)
         except Exception as error:
-            parent.effect.tape.append((f"{self.operation.title}!", given, raised(error)))
+            if effect is not None:
+                effect.tape.append((f"{self.operation.title}!", given, raised(error)))
             raise
-        parent.effect.tape.append((self.operation.title, given, answer))
+        if effect is not None:
+            effect.tape.append((self.operation.title, given, answer))
         return answer
-
-    async def _answer(self, parent: Call | None, given: tuple[Any, ...]) -> Any:
-        call = self.derived(parent)
-        if call.trace is None and (call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)):
-            if perf_counter() >= call.deadline:
-                raise self.failure(Expired(f"{self.operation.title}: the deadline passed before it could start"))
-            return await self.run(call, given)
-        return await self._watched(call, given)
 
     async def _watched(self, call: Call, given: tuple[Any, ...]) -> Any:
         status = "ok"

@@ -33,7 +33,7 @@ class Flow:
     """One input and what is still to be done for it."""
 
     __slots__ = (
-        "_count", "_heap", "_waiters", "future", "lane", "lost", "origin", "outcome", "over", "trace", "waits_for",
+        "_count", "_heap", "_waiters", "flying", "future", "lane", "lost", "origin", "outcome", "over", "trace", "waits_for",
     )  # fmt: skip
 
     def __init__(self, origin: int) -> None:
@@ -42,7 +42,7 @@ class Flow:
         self.future = 0  # what its remaining deliveries may still reach
         self.lane: dict[tuple[int, str], int] = {}  # (component bit, key) -> deliveries there, running ones included
         self.outcome: Any = None  # of a command, once it has ended
-        self.over = False
+        self.over = self.flying = False
         self.lost: BaseException | None = None  # why it will not end in this process
         self.trace: Any = None
         self.waits_for: Flow | None = None

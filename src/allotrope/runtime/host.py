@@ -98,8 +98,12 @@ class Host:
                     if operation.period is not None:
                         self.spawn(self._tick(operation, operation.period // _MICROSECOND))
 
-    async def settled(self) -> None:
-        """Return once every accepted input has had all its effects."""
+    async def settled(self, origin: int | None = None) -> None:
+        """Return once every accepted input, or that of one origin, has had all its effects."""
+        if origin is not None:
+            if (flow := self.flights.flows.get(origin)) is not None:
+                await flow.ended()
+            return
         while self._inbound or self.flights.flows:
             if self._inbound:
                 await asyncio.sleep(0)
@@ -294,9 +298,10 @@ class Host:
         self.effects.finished()
 
     async def _finished(self, flow: Flow) -> None:
-        if not self.inline:
+        if flow.flying or not self.inline:  # a repeated request waits for the first one's flow
             await flow.ended()
             return
+        flow.flying = True
         try:
             await self.fly(flow)
         except asyncio.CancelledError:  # the caller has gone, the input stays accepted

@@ -7,7 +7,8 @@ import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.calls import Call
-from allotrope.kernel.messages import Event
+from allotrope.kernel.errors import Failed
+from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
 
@@ -25,7 +26,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     trace: str
     kind: str  # the event type consumed, or the title of the command
     body: bytes
-    tape: tuple[tuple[str, bytes, bytes], ...]  # (what was asked, arguments, answer)
+    tape: tuple[tuple[str, bytes, bytes], ...]  # (what was asked, arguments, answer); "title!" holds what it raised
     events: tuple[tuple[str, bytes], ...]
     writes: tuple[tuple[str, str, bytes | None], ...]
     answer: bytes
@@ -56,6 +57,15 @@ def fingerprint(body: bytes) -> str:
 def tape_bytes(tape: list[tuple[str, Any, Any]]) -> tuple[tuple[str, bytes, bytes], ...]:
     """Return a tape as bytes; a view's reading is its figures."""
     return tuple((what, codec.encode(given), codec.encode(figures(answer))) for what, given, answer in tape)
+
+
+def raised(error: Exception) -> tuple[str, Any]:
+    """Return what of an error is written down: its class name, and its fields or its text."""
+    if isinstance(error, Fault):
+        return type(error).__name__, error.body
+    if isinstance(error, Failed):
+        return "Failed", (error.component, error.operation, error.cause)
+    return type(error).__name__, str(error)
 
 
 def figures(answer: Any) -> Any:

@@ -28,9 +28,10 @@ async def recover(host: "Host") -> None:
         position = entries[-1].position + 1
         for entry in entries:
             _take_up(host, entry, floor, done)
-            if not entry.envelope.path and entry.envelope.origin >= floor:
-                begun.append(entry.envelope.origin)
-        host.flights.newest = max(host.flights.newest, entries[-1].position)
+            if not entry.envelope.path:
+                host.flights.newest = max(host.flights.newest, entry.envelope.origin)
+                if entry.envelope.origin >= floor:
+                    begun.append(entry.envelope.origin)
     for origin in begun:
         host.spawn(host.fly(host.flights.flows[origin]))
 

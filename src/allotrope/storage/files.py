@@ -30,8 +30,11 @@ _VERSION = 1
 class Database:
     """An open file: one connection writes, and where that is done in a thread, another one reads."""
 
-    def __init__(self, path: Path, schema: str, durability: Durability) -> None:
-        """Open or create it.
+    def __init__(self, path: Path, schema: str, durability: Durability, mend: str = "") -> None:
+        """Open it, or create it with `schema`.
+
+        When the power was cut on it at durability `process`, commits may be gone that another file has heard of:
+        then `mend` is run, once, to name nothing new as they were named.
 
         Raises Refused when another instance holds it or the durability cannot be had, Corrupted when damaged.
         """
@@ -49,6 +52,8 @@ class Database:
             self.writer = self._connect()
             self._compare(promised)
             self._create(schema)
+            if mend and self._lock.state == "process" and not self._lock.same_boot:
+                self.write(lambda: self.writer.execute(mend))
             self.reader = self._connect() if durability == "power" else self.writer
         except BaseException as error:
             for connection in self._connections:
@@ -59,7 +64,7 @@ class Database:
             raise
         self.writer.set_wal_hook(self._count)
         self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-        self._lock.mark("written")
+        self._lock.mark(durability)
 
     # -- opening
 
@@ -74,7 +79,9 @@ class Database:
                     f"or delete {self._lock.path.name} and {ahead.name} too to start anew"
                 )
             return 0
-        if size % _PAGE and (self._lock.same_boot or not more):  # SQLite would take the missing part for zeros
+        if size % _PAGE and (
+            self._lock.same_boot or not more
+        ):  # SQLite would take the missing part for zeros
             raise Corrupted(f"{self.path}: cut off in a page, at {size} bytes; restore it from a backup")
         ends = journal.commits(ahead)
         if ends is None and self._lock.same_boot:
@@ -185,12 +192,16 @@ class Database:
 
     def close(self) -> None:
         """Close the file and let another instance in."""
+        clean = not self.stopped
         self.stopped = self.stopped or f"{self.path}: it is closed; open it again"
         for connection in reversed(self._connections):
             try:
                 connection.close()
             except apsw.Error as error:  # what was committed is in the write-ahead file
+                clean = False
                 self._stop(error)
+        if clean:
+            self._lock.mark("closed")
         self._lock.release()
 
     # -- errors

@@ -39,7 +39,7 @@ class Lock:
             ) from None
         _, last, self.state = self._note()
         self.same_boot = bool(last) and last == _boot()
-        self.mark(self.state)
+        self._write(last, self.state)
 
     def _note(self) -> tuple[str, str, str]:
         words = os.pread(self._file, 200, 0).decode("ascii", "replace").split()
@@ -47,8 +47,11 @@ class Lock:
         return pid, "" if last == "-" else last, state
 
     def mark(self, state: str) -> None:
-        """Note one word for the next holder."""
-        note = f"{os.getpid()} {_boot() or '-'} {state}"
+        """Note one word for the next holder, and that this run of the machine wrote it."""
+        self._write(_boot(), state)
+
+    def _write(self, last: str, state: str) -> None:
+        note = f"{os.getpid()} {last or '-'} {state}"
         os.pwrite(
             self._file, note.ljust(100).encode("ascii"), 0
         )  # of one length: it is never seen half written

@@ -26,6 +26,8 @@ CREATE INDEX record_origin ON record(origin);
 CREATE TABLE marks(floor INTEGER NOT NULL, number INTEGER NOT NULL) STRICT;
 INSERT INTO marks VALUES(0, 0)
 """
+# The log may have events under numbers that this file has lost: it would pass over others that got them.
+_MEND = "UPDATE marks SET number=number+1000000000"
 _UPSERT = "INSERT OR REPLACE INTO rows VALUES(?,?,?)"
 _ARRIVE = "INSERT OR IGNORE INTO inbox VALUES(?,?,?)"
 _ANSWER = "INSERT OR REPLACE INTO outcome(request,answer,at) VALUES(?,?,?)"
@@ -41,7 +43,7 @@ class SqliteLedger:
     def __init__(self, folder: Path | str, durability: Durability = "process", keep: int = 200_000) -> None:
         self.durability: Durability = durability
         self._keep = keep
-        self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability)
+        self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability, _MEND)
         try:
             floor, self._number = self._file.rows("SELECT floor,number FROM marks")[0]
             ((at,),) = self._file.rows(_LATEST)

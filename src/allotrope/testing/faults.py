@@ -19,6 +19,9 @@ import apsw
 from allotrope.storage import locks, points
 
 
+_disks: list[apsw.VFS] = []
+
+
 class Image:
     """One file as its process sees it, and the writes that the disk has not got yet."""
 
@@ -86,6 +89,7 @@ class LossyDisk(apsw.VFS):
         self.room, self.failing = room, False
         self._images: dict[str, Image] = {}
         super().__init__("lossy", self.base, makedefault=True)
+        _disks.append(self)  # SQLite would go back to the real one, without a word, when this is collected
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> LossyFile:
         """Open one file."""

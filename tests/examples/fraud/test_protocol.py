@@ -11,7 +11,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from examples.fraud.lab.dataset import Transactions, read
 from examples.fraud.lab.generator import Population, simulate
-from examples.fraud.learning import HANDBOOK, Forest, Recipe, fit
 from examples.fraud.lab.protocol import (
     FEATURES,
     Outcome,
@@ -25,6 +24,7 @@ from examples.fraud.lab.protocol import (
     judged,
     training,
 )
+from examples.fraud.learning import HANDBOOK, Forest, Recipe, fit
 from tests.examples.fraud import oracle
 
 ROOT = Path(__file__).parents[3]

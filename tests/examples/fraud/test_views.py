@@ -11,9 +11,9 @@ import pytest
 
 from examples.fraud.lab.dataset import Transactions, read
 from examples.fraud.lab.generator import Population, simulate
-from examples.fraud.learning import HANDBOOK, Forest, fit
 from examples.fraud.lab.protocol import FEATURES, Period, Sample, Score, judged
 from examples.fraud.lab.training import rows
+from examples.fraud.learning import HANDBOOK, Forest, fit
 from tests.examples.fraud import oracle
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,9 @@ def test_the_published_result_through_the_views(note: Callable[[str], None]) -> 
         reason = f"no data at {DATA}; set ALLOTROPE_DATA to the folder that holds fraud_transactions"
         # A plain assertion would print the whole environment, and its secrets, into the log of the build.
         pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    first = date(2018, 6, 18)  # 37 days before the training: the longest window ends a week before its payment
+    first = date(
+        2018, 6, 18
+    )  # 37 days before the training: the longest window ends a week before its payment
     payments = read(DATA, first, date(2018, 8, 14))
     found = _all(payments)
     _assert_equal(found, oracle.features(payments))

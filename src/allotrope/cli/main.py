@@ -1,0 +1,78 @@
+"""The command line: finds the verb, runs it, and turns what was refused into one message and an exit code.
+
+0 is success, 1 a result that is not good (answers differ, lines were refused), 2 a refusal; 130 is Ctrl-C.
+"""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from allotrope.kernel.errors import Failed, Lost, Refused
+from allotrope.kernel.messages import Fault
+from allotrope.runtime.telemetry.secrets import mask
+
+# A verb's module is loaded when the verb is used, so that help stays quick.
+VERBS = {
+    "new": "Write a small working app to begin with.",
+    "plan": "Show what a topology makes of an app, or every reason why it cannot.",
+    "run": "Start an app, feed it with inputs, keep it up.",
+    "check": "Replay one input through all presets and compare the answers.",
+    "trace": "Draw what happened to a request, with times.",
+    "replay": "Compute a recorded decision again, and say whether it comes out the same.",
+    "impact": "List all that came of an input, an event or a decision.",
+}
+OWN_DEBUG = {"replay"}  # verbs for which --debug means a debugger
+ERRORS = (Refused, Failed, Lost, Fault)
+
+cli = App(
+    name="allotrope",
+    help="Write an AI system once, as components; run it under any architecture by choosing a small file.",
+    version=lambda: version("allotrope"),
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+)
+for _verb, _says in VERBS.items():
+    cli.command(f"allotrope.cli.{_verb}:{_verb}", name=_verb, help=_says)
+
+
+@cli.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(help="Show the traceback of what is refused.")] = False,
+) -> int:
+    """Run one verb and return the exit code."""
+    own = debug and tokens[:1] and tokens[0] in OWN_DEBUG
+    given = [*tokens, "--debug"] if own else [*tokens]
+    try:
+        return cli(given, exit_on_error=False, print_error=False) or 0
+    except ERRORS as error:
+        if debug:
+            raise
+        return refusal(f"{type(error).__name__}: {error}")
+
+
+def refusal(message: str) -> int:
+    """Print why nothing was done, and return the exit code that says so."""
+    lines = mask(message).splitlines() or [""]
+    if sys.stderr.isatty():
+        head, _, rest = lines[0].partition(": ")
+        lines[0] = f"\033[1;31m{head}:\033[0m {rest}"
+    print("\n".join(lines), file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        code = cli.meta(result_action="return_value", exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        code = refusal(f"Refused: {error}\n`allotrope --help` lists the verbs, `allotrope VERB --help` their options.")
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

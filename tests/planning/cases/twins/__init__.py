@@ -1,0 +1,1 @@
+"""A second event of a name that the shop already has."""
