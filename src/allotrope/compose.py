@@ -4,6 +4,7 @@ Everything above (`cli`, `testing`) builds through here.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from importlib import resources
@@ -18,6 +19,9 @@ from allotrope.logs.sqlite import SqliteLog
 from allotrope.planning.documents import Document, document_of
 from allotrope.planning.plans import Plan, plan
 from allotrope.runtime.host import Host, Options
+from allotrope.runtime.telemetry.otlp import exporter
+from allotrope.runtime.telemetry.sinks import Sink
+from allotrope.runtime.telemetry.spans import SpanStore
 from allotrope.stores.memory import MemoryLedger
 from allotrope.stores.sqlite import SqliteLedger
 from allotrope.transports.direct import direct
@@ -74,6 +78,12 @@ def stores(durability: Durability, partitions: int, folder: Path | None) -> tupl
     where = folder or FOLDER
     where.mkdir(parents=True, exist_ok=True)
     return SqliteLog(where, durability, partitions), SqliteLedger(where, durability)
+
+
+def sinks(app: App, folder: Path | None) -> tuple[Sink, ...]:
+    """Return where the spans of a host go: its folder, else memory; and a collector that the environment names."""
+    exported = exporter(app.name, os.environ)
+    return (SpanStore(folder), exported) if exported else (SpanStore(folder),)
 
 
 def build(

@@ -16,7 +16,7 @@ LEVELS = ("memory", "process", "power")
 
 
 class Opened:
-    """One log or ledger; `again` closes it and opens what it left. Memory leaves nothing: there it is None."""
+    """One log or ledger; `again` closes it and opens what it left. Memory leaves nothing."""
 
     def __init__(self, make: Callable[[], Any], *, durable: bool) -> None:
         self.make, self.durable = make, durable

@@ -1,6 +1,7 @@
 """What every log must do, whatever carries it."""
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ async def test_appends_side_by_side_are_all_kept_in_order(log: Log) -> None:
         ]
 
     positions = await asyncio.gather(*map(one, range(8)))
-    assert sorted(sum(positions, [])) == list(range(1, 161))
+    assert sorted(chain.from_iterable(positions)) == list(range(1, 161))
     assert all(found == sorted(found) for found in positions)
     found = [entry.envelope.key for entry in log.read()]
     for name in range(8):

@@ -1,4 +1,4 @@
-"""Random use of each log and ledger, opened again at random, against a few lines that say what it should hold."""
+"""Random use of each log and ledger, opened again at random, against a model of a few lines."""
 
 import asyncio
 import tempfile
@@ -54,10 +54,10 @@ def test_a_log_holds_what_its_model_holds(level: str, steps: list[tuple[str, Any
         entries: list[Envelope] = []
         requests: dict[tuple[str, str], Envelope] = {}
         marks = {"a": 0, "b": 0}
-        for step, given in steps:
+        for step, what in steps:
             if step == "append":
                 expected = []
-                for each in given:
+                for each in what:
                     known = requests.get((each.tenant, each.request)) if each.request else None
                     if known is None:
                         origin = 1 + sum(not entry.path for entry in entries)
@@ -65,9 +65,9 @@ def test_a_log_holds_what_its_model_holds(level: str, steps: list[tuple[str, Any
                         entries.append(known)
                         requests[each.tenant, each.request] = known
                     expected.append(known)
-                assert [entry.envelope for entry in await log.append(given)] == expected
+                assert [entry.envelope for entry in await log.append(what)] == expected
             elif step == "relay":
-                source, first, count = given
+                source, first, count = what
                 numbered = [(n, Envelope("E", str(n), b"", 1, 1, "/p")) for n in range(first, first + count)]
                 entries += [event for number, event in numbered if number > marks[source]]
                 marks[source] = max(marks[source], first + count - 1)
@@ -150,16 +150,16 @@ class Books:
 def test_a_ledger_holds_what_its_model_holds(level: str, steps: list[tuple[str, Any]]) -> None:
     async def run(folder: str) -> None:
         ledger, books = LEDGERS[level](folder), Books()
-        for step, given in steps:
+        for step, what in steps:
             if step == "commit":
-                books.commit(given)
-                await ledger.commit(given)
+                books.commit(what)
+                await ledger.commit(what)
             elif step == "finish":
-                books.floor = max(books.floor, given)
-                ledger.finish(given)
+                books.floor = max(books.floor, what)
+                ledger.finish(what)
             elif step == "relayed":
-                numbers = [number for number, _ in books.outbox[:given]]
-                books.outbox = books.outbox[given:]
+                numbers = [number for number, _ in books.outbox[:what]]
+                books.outbox = books.outbox[what:]
                 await ledger.relayed(numbers)
             elif level != "memory":
                 ledger.close()

@@ -1,7 +1,7 @@
-"""A small life of log and ledger, to be killed: some clients, one relay, and a word on the pipe for each promise.
+"""A small life of log and ledger, to be killed: some clients, one relay, a word on the pipe for each promise.
 
-`python driver.py FOLDER DURABILITY` goes on where the last life ended. Each client sends its numbers in order, the
-next one once the last is answered, and repeats with the same request id what was not answered.
+`python -m tests.faults.driver FOLDER DURABILITY` goes on where the last life ended. Each client sends its
+numbers in order, the next one once the last is answered, and repeats what was not with the same request id.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Kill -9 at every crash point of log and ledger: nothing acknowledged lost, nothing doubled, each key in order."""
+"""Kill -9 at every crash point of log and ledger: nothing lost, nothing doubled, each key in order."""
 
 import os
 import signal

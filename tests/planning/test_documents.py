@@ -54,7 +54,7 @@ def test_a_base_is_merged_entry_by_entry() -> None:
         (("unit", "two words", "sub", "a", "b"), "shop.toml:16"),
         (("setting", "Scorer", "threshold"), "shop.toml:19"),
         (("setting", "Desk", "limit"), "shop.toml:20"),
-        (("unit", "text"), "shop.toml:1"),
+        (("unit", "text"), "shop.toml:5"),
         (("nothing",), "shop.toml:1"),
     ],
 )

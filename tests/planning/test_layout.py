@@ -22,10 +22,6 @@ LACKS = "which app shop does not have."
             f"shop.toml:3  unit `all` lists `Scoerr`, {LACKS} Nearest: `Scorer`.",
         ),
         (
-            '[unit.hot]\ncomponents = ["Desk"]\n[unit.cold]\ncomponents = [\n"Desk"]',
-            "shop.toml:6  unit `cold` lists `Desk` and so does unit `hot`; a component runs in one unit",
-        ),
-        (
             '[unit.all]\ncomponents = ["Desk", "Desk", "*"]',
             "shop.toml:3  unit `all` lists `Desk` twice; a component runs in one unit",
         ),
@@ -117,6 +113,14 @@ LACKS = "which app shop does not have."
 )
 def test_a_line_that_the_app_does_not_bear_out(text: str, fault: str) -> None:
     assert refusal(*SHOP, text=text) == [fault]
+
+
+def test_a_component_runs_in_one_unit() -> None:
+    text = '[unit.hot]\ncomponents = ["Desk"]\n[unit.cold]\ncomponents = [\n"Desk"]'
+    assert refusal(*SHOP, text=text) == [
+        'monolith.toml:12  topic `Scored` is in memory, but crosses the units all, cold; use via = "log"',
+        "shop.toml:6  unit `cold` lists `Desk` and so does unit `hot`; a component runs in one unit",
+    ]
 
 
 def test_calls_and_events_in_memory_stay_in_one_process() -> None:

@@ -16,6 +16,9 @@ from examples.fraud.events import Booked, Labelled, Payment, Submitted
 from examples.fraud.lab.dataset import Transactions
 from examples.fraud.lab.generator import DAY_S, LABEL_DELAY_DAYS
 
+Rows = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
 WINDOW_DAYS = 30  # the longest window of a view
 TRAINING_DAYS = 7
 
@@ -58,7 +61,7 @@ class Day:
     `row` is the place in the payments, `label` whether it is the truth about a payment and not the payment.
     """
 
-    def __init__(self, payments: Transactions, rows: npt.NDArray[np.intp], labels: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, payments: Transactions, rows: Rows, labels: Flags) -> None:
         """Read the columns once."""
         part = payments.take(rows)
         self.row: list[int] = rows.tolist()
@@ -112,7 +115,7 @@ def learned(payments: Transactions, first: date, last: date) -> Iterator[Day]:
 
 
 class Arrival(NamedTuple):
-    """One input on its way to the app: when, what, and the id of the attempt. No event: a full hour's tick."""
+    """One input on its way to the app: when, what, the id of the attempt. No event: a full hour's tick."""
 
     at: datetime
     event: Event | None

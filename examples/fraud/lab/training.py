@@ -67,7 +67,7 @@ def _span(payments: Transactions) -> tuple[date, date]:
 
 
 def _driven(work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine that never waits: by hand, components do not. A loop may be running."""
+    """Return the result of a coroutine that never waits: by hand, components do not. A loop may run."""
     try:
         work.send(None)
     except StopIteration as done:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from allotrope.kernel.errors import Failed, Lost, Refused
+from allotrope.kernel.errors import Failed, Lost, Refused, nearest
 from allotrope.kernel.messages import Fault
 from allotrope.runtime.telemetry.secrets import mask
 
@@ -41,12 +41,14 @@ for _verb, _says in VERBS.items():
 @cli.meta.default
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    debug: Annotated[bool, Parameter(help="Show the traceback of what is refused.")] = False,
+    debug: Annotated[bool, Parameter(help="Show the traceback of what is refused.", show_default=False)] = False,
 ) -> int:
     """Run one verb and return the exit code."""
     own = debug and tokens[:1] and tokens[0] in OWN_DEBUG
     given = [*tokens, "--debug"] if own else [*tokens]
     try:
+        if tokens and tokens[0][0] != "-" and tokens[0] not in VERBS:
+            raise Refused(f"there is no verb `{tokens[0]}`. {nearest(tokens[0], VERBS)}")
         return cli(given, exit_on_error=False, print_error=False) or 0
     except ERRORS as error:
         if debug:

@@ -58,8 +58,8 @@ class SqliteLog:
             file.write(lambda: file.writer.execute(insert, (wanted,)))
         elif found[0][0] != wanted:
             raise Refused(
-                f"{file.path}: has {found[0][0]} partitions, {wanted} were asked for: keys would change place "
-                f"and lose their order; ask for {found[0][0]}, or start a new folder"
+                f"{file.path}: has {found[0][0]} partitions, {wanted} were asked for: keys would change "
+                f"place and lose their order; ask for {found[0][0]}, or start a new folder"
             )
         return wanted
 

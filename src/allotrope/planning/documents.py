@@ -47,11 +47,12 @@ class Document(msgspec.Struct, frozen=True):
     places: dict[str, Place] = {}
 
     def place(self, *keys: str) -> Place:
-        """Return where a key stands; where its nearest parent does when it is not written itself."""
+        """Return where a key stands; when it is not written itself, its nearest parent, or its first part."""
         for length in range(len(keys), 0, -1):
             if found := self.places.get(".".join(keys[:length])):
                 return found
-        return Place(self.name, 1)
+        parts = (place for key, place in self.places.items() if key.startswith(f"{keys[0]}."))
+        return next(parts, Place(self.name, 1))
 
 
 def document_of(text: str, name: str, load: Callable[[str], str]) -> Document:

@@ -166,7 +166,9 @@ def _reached(kind: type, body: Any) -> Iterator[tuple[FunctionType, Mention]]:
             if mention.own and len(mention.names) > 1:
                 member = inspect.getattr_static(kind, mention.names[1], None)
                 operation = getattr(member, MARK, None)
-                if operation is None or not operation.writes:  # to run a write of its own is a fault of itself
+                if (
+                    operation is None or not operation.writes
+                ):  # to run a write of its own is a fault of itself
                     members.append(member)
             elif mention.own and hasattr(function, "__wrapped__"):
                 continue  # a decorator passes the instance on to what it wraps, which is read itself

@@ -136,7 +136,7 @@ def _apart(facts: Facts, topology: Topology, document: Document, calls: Calls) -
         if len(units) > 1 and topology.topic_of(name).via == "memory":
             crossed = ", ".join(sorted(units))
             text = f'topic `{name}` is in memory, but crosses the units {crossed}; use via = "log"'
-            yield finding(document.place("topic", name if name in topology.topic else "*"), text)
+            yield finding(document.place("topic", name if name in topology.topic else "*", "via"), text)
 
 
 def _topics(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:

@@ -44,7 +44,8 @@ def _sources(body: Body) -> Iterator[Finding]:
     for source in sources:
         if not (isinstance(source, type) and issubclass(source, Event)):
             yield finding(
-                operation.place, f"{body.title} handles {source!r}, which is no Event; derive it from Event"
+                operation.place,
+                f"{body.title} handles {_shown(source)}, which is no Event; derive it from Event",
             )
         elif not source.__key__:
             yield finding(operation.place, f"{body.title} handles {_keyless(source)}")
@@ -67,7 +68,7 @@ def _taken(body: Body) -> Iterator[Finding]:
         if isinstance(source, type) and not any(
             isinstance(kind, type) and issubclass(source, kind) for kind in taken
         ):
-            shown = getattr(kinds[0], "__name__", str(kinds[0]))
+            shown = _shown(kinds[0])
             yield finding(
                 place,
                 f"{body.title} handles {source.__name__}, but its parameter is {shown}; make them agree",
@@ -85,13 +86,17 @@ def _answer(body: Body) -> Iterator[Finding]:
     if body.operation.kind in ("on", "every"):
         for leaf in leaves:
             if leaf not in (None, types.NoneType) and leaf not in events:
-                shown = getattr(leaf, "__name__", str(leaf))
+                shown = _shown(leaf)
                 remedy = "return an event, a tuple of events, or None"
                 text = f"{body.title} returns {shown}, but nobody waits for its answer; {remedy}"
                 yield finding(place, text)
     for event in events:
         if body.operation.writes and not event.__key__:
             yield finding(place, f"{body.title} publishes {_keyless(event)}")
+
+
+def _shown(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))
 
 
 def _keyless(event: type[Event]) -> str:
@@ -139,9 +144,10 @@ def _view(part: Part) -> Iterator[Finding]:
         )
     for source in kind.sources():
         try:
-            hints = types_of(source)
+            named = types_of(source)
         except UNRESOLVED:
             continue  # said once, of the event itself
+        hints = {name: named[name] for name in source.__struct_fields__}
         for text in (*_named(kind, source, hints), *_aggregates(kind, source, hints)):
             yield finding(place, f"view {part.name} {text}")
 
@@ -184,7 +190,7 @@ def _unfit(aggregate: Aggregate[Any], kind: Any) -> str:
                 state = tried.add(tried.add(tried.zero(), value, (0, 1, "")), value, (0, 2, ""))
                 tried.result(tried.merge(state, tried.zero()))
         except (TypeError, ValueError, ArithmeticError, AttributeError):
-            return getattr(leaf, "__name__", str(leaf))
+            return _shown(leaf)
     return ""
 
 

@@ -82,6 +82,7 @@ class Host:
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
         self.stopped: BaseException | None = None  # why nothing is taken any more
         self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
+        self._entrance, self._queued = asyncio.Lock(), 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[None] | None = None
 
@@ -228,8 +229,13 @@ class Host:
 
     async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
         """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over."""
-        if len(self.flights.flows) >= self.flights.window:
-            await self.flights.room()
+        if self._queued or len(self.flights.flows) >= self.flights.window:
+            self._queued += 1
+            try:
+                async with self._entrance:  # in the order of arrival: whoever called first gets the smaller origin
+                    await self.flights.room()
+            finally:
+                self._queued -= 1
         if self.stopped is not None:
             raise Refused(str(self.stopped)) if not isinstance(self.stopped, Refused) else self.stopped
         if not self.durable:  # append does not suspend: nobody can come in between

@@ -33,8 +33,8 @@ class Database:
     def __init__(self, path: Path, schema: str, durability: Durability, mend: str = "") -> None:
         """Open it, or create it with `schema`.
 
-        When the power was cut on it at durability `process`, commits may be gone that another file has heard of:
-        then `mend` is run, once, to name nothing new as they were named.
+        When the power was cut on it at durability `process`, commits may be gone that another file has heard
+        of: then `mend` is run, once, to name nothing new as they were named.
 
         Raises Refused when another instance holds it or the durability cannot be had, Corrupted when damaged.
         """

@@ -1,10 +1,12 @@
 """The ledger in one SQLite file, `ledger.db`: what one operation does is in one transaction."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from allotrope.kernel.codec import decode, encode
+from allotrope.kernel.errors import Lost, Refused
 from allotrope.kernel.ports import Commit, Durability, Envelope
 from allotrope.storage.files import Database
 from allotrope.storage.groups import Group, Work
@@ -23,8 +25,8 @@ CREATE TABLE outcome(number INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, a
 CREATE TABLE record(number INTEGER PRIMARY KEY, consumer TEXT NOT NULL, origin INTEGER NOT NULL,
   path TEXT NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX record_origin ON record(origin);
-CREATE TABLE marks(floor INTEGER NOT NULL, number INTEGER NOT NULL) STRICT;
-INSERT INTO marks VALUES(0, 0)
+CREATE TABLE marks(floor INTEGER NOT NULL, number INTEGER NOT NULL, newest INTEGER NOT NULL) STRICT;
+INSERT INTO marks VALUES(0, 0, 0)
 """
 # The log may have events under numbers that this file has lost: it would pass over others that got them.
 _MEND = "UPDATE marks SET number=number+1000000000"
@@ -34,7 +36,6 @@ _ANSWER = "INSERT OR REPLACE INTO outcome(request,answer,at) VALUES(?,?,?)"
 _RECORD = "INSERT INTO record(consumer,origin,path,body) VALUES(?,?,?,?)"
 _EXPIRE = """DELETE FROM outcome
   WHERE number<coalesce((SELECT number FROM outcome WHERE at>? ORDER BY number LIMIT 1), 9e18)"""
-_LATEST = "SELECT max(at) FROM (SELECT at FROM outcome ORDER BY number DESC LIMIT 1000)"
 
 
 class SqliteLedger:
@@ -45,14 +46,14 @@ class SqliteLedger:
         self._keep = keep
         self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability, _MEND)
         try:
-            floor, self._number = self._file.rows("SELECT floor,number FROM marks")[0]
-            ((at,),) = self._file.rows(_LATEST)
+            floor, number, newest = self._file.rows("SELECT floor,number,newest FROM marks")[0]
         except BaseException:
             self._file.close()
             raise
         self._floor: int = floor
-        self._newest: int = at or 0
-        self._kept: tuple[int, int] = (self._floor, self._number)  # as the file has them
+        self._number: int = number  # of the newest outbox event
+        self._newest: int = newest  # time of an outcome
+        self._kept = (floor, number, newest)  # as the file has them
         self._answers = self._recorded = 0
         self._group = Group(self._write, threaded=durability == "power")
 
@@ -76,21 +77,24 @@ class SqliteLedger:
         self._floor = max(self._floor, floor)
 
     def _write(self, jobs: list[tuple[Work, Any]]) -> list[Any]:
-        number = self._number
+        before = self._number, self._newest
         try:
             *results, kept = self._file.write(lambda: [*(work(given) for work, given in jobs), self._mark()])
         except BaseException:
-            self._number = number
+            self._number, self._newest = before
             raise
         self._kept = kept
         return results
 
-    def _mark(self) -> tuple[int, int]:
-        """Write floor and outbox number, once for the whole group, and delete what has had its time."""
+    def _marks(self) -> tuple[int, int, int]:
+        return self._floor, self._number, self._newest
+
+    def _mark(self) -> tuple[int, int, int]:
+        """Write the marks, once for the whole group, and delete what has had its time."""
         execute = self._file.writer.execute
-        marks = (self._floor, self._number)
+        marks = self._marks()
         if marks != self._kept:
-            execute("UPDATE marks SET floor=?,number=?", marks)
+            execute("UPDATE marks SET floor=?,number=?,newest=?", marks)
         if marks[0] != self._kept[0]:
             execute("DELETE FROM inbox WHERE origin<?", (marks[0],))
         if self._answers >= _PRUNE_EVERY:
@@ -165,6 +169,9 @@ class SqliteLedger:
     def close(self) -> None:
         """Finish what is being written and release the file."""
         self._group.close()
-        if not self._file.stopped and (self._floor, self._number) != self._kept:
-            self._file.write(self._mark)
+        if not self._file.stopped and self._marks() != self._kept:
+            with contextlib.suppress(
+                Refused, Lost
+            ):  # they are hints, and a full disk must not keep the file open
+                self._file.write(self._mark)
         self._file.close()

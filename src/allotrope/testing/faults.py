@@ -18,7 +18,6 @@ import apsw
 
 from allotrope.storage import locks, points
 
-
 _disks: list[apsw.VFS] = []
 
 

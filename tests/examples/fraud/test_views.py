@@ -1,4 +1,4 @@
-"""The features of the app's own views: equal to the oracle's, and the Handbook's published result from them."""
+"""The features of the app's own views: equal to the oracle's, and with them the published result."""
 
 import os
 from collections.abc import Callable
@@ -67,9 +67,8 @@ def test_the_published_result_through_the_views(note: Callable[[str], None]) -> 
         reason = f"no data at {DATA}; set ALLOTROPE_DATA to the folder that holds fraud_transactions"
         # A plain assertion would print the whole environment, and its secrets, into the log of the build.
         pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    first = date(
-        2018, 6, 18
-    )  # 37 days before the training: the longest window ends a week before its payment
+    # 37 days before the first day of training: the longest window, 30 days, ends 7 days before a payment.
+    first = date(2018, 6, 18)
     payments = read(DATA, first, date(2018, 8, 14))
     found = _all(payments)
     _assert_equal(found, oracle.features(payments))

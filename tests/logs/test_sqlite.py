@@ -1,0 +1,53 @@
+"""What only the log in a file does: request ids are pruned, origins survive a power cut."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from allotrope.kernel.ports import Envelope
+from allotrope.logs.sqlite import SqliteLog
+
+DAY = 86_400_000_000
+PAYMENT = Envelope("Payment", "card", b"body", 1_700_000_000_000_000)
+
+
+async def test_request_ids_are_forgotten_after_a_day(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path)
+    for day in range(4):
+        at = PAYMENT.at + day * DAY
+        await log.append([replace(PAYMENT, at=at, request=f"{day}/{number}") for number in range(1500)])
+    ((kept,),) = log._file.rows("SELECT count(*) FROM requests")
+    assert kept < 3000
+    log.close()
+
+
+@pytest.mark.parametrize("appended", [True, False])
+async def test_origins_lost_in_a_power_cut_are_not_given_again(tmp_path: Path, *, appended: bool) -> None:
+    """The ledger may have their effects: another input of the same origin would pass for done."""
+    log = SqliteLog(tmp_path / "live")
+    await log.append([PAYMENT] * 3)
+    shutil.copytree(tmp_path / "live", tmp_path / "cut")
+    await log.append([PAYMENT] * 3)
+    log.close()
+    (tmp_path / "cut" / "log.lock").write_text("1 another-boot process")
+    log = SqliteLog(tmp_path / "cut")
+    if appended:
+        (entry,) = await log.append([PAYMENT])
+        assert (entry.position, entry.envelope.origin) == (4, 1_000_000_004)
+    log.close()
+    log = SqliteLog(tmp_path / "cut")
+    (entry,) = await log.append([PAYMENT])
+    assert entry.envelope.origin == 1_000_000_004 + appended
+    log.close()
+
+
+async def test_after_a_kill_the_origins_go_on(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "live")
+    await log.append([PAYMENT] * 3)
+    shutil.copytree(tmp_path / "live", tmp_path / "killed")
+    log.close()
+    log = SqliteLog(tmp_path / "killed")
+    assert (await log.append([PAYMENT]))[0].envelope.origin == 4
+    log.close()

@@ -1,0 +1,1 @@
+"""A small app in several modules, some of which reach across their walls."""
