@@ -1,4 +1,4 @@
-"""Doors of this folder's tests: plan an app under a topology written in the test, or name what is wrong with it."""
+"""Doors of this folder's tests: plan an app under a topology written in the test, or say what is wrong."""
 
 from importlib import resources
 

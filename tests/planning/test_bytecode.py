@@ -1,7 +1,6 @@
 """What functions mention: the same on every supported CPython."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -87,8 +86,8 @@ def test_what_a_method_uses_of_its_instance(name: str, found: set[str]) -> None:
     assert own == found
 
 
-def called(function: Callable[..., Any]) -> set[str]:
-    return {mention.title.rpartition(".")[2] for mention in mentions(function) if mention.called}  # type: ignore[arg-type]
+def called(function: Any) -> set[str]:
+    return {mention.title.rpartition(".")[2] for mention in mentions(function) if mention.called}
 
 
 def test_calls_and_raises_are_told_from_other_mentions() -> None:
@@ -99,10 +98,10 @@ def test_calls_and_raises_are_told_from_other_mentions() -> None:
             raise events.TooLong(limit=1) from None
 
     def bare(self: Any) -> None:
-        raise Closed
+        raise Closed  # type: ignore[call-arg]  # only read
 
     def chained(self: Any, error: Exception) -> None:
-        raise Closed from error
+        raise Closed from error  # type: ignore[call-arg]  # only read
 
     def catching(self: Any) -> Any:
         try:
@@ -138,7 +137,7 @@ def test_a_mention_has_its_line() -> None:
 
 def test_nothing_is_run_to_resolve_a_name() -> None:
     class Trap:
-        def __getattr__(self, name: str) -> None:
+        def __getattr__(self, name: str) -> Any:
             raise AssertionError(name)
 
     trap = Trap()

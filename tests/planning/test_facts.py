@@ -79,7 +79,9 @@ class Deep(Shared):
 
 def test_what_is_reached_through_own_methods() -> None:
     made = planned(Spending, Features, Deep)
-    calls = {title.partition(".")[2]: [reach.operation for reach in made.calls[title]] for title in made.calls}
+    calls = {
+        title.partition(".")[2]: [reach.operation for reach in made.calls[title]] for title in made.calls
+    }
     assert calls["helped"] == ["total"]
     assert calls["parent"] == []
     assert made.reads["Deep.parent"] == ("Spending",)

@@ -27,7 +27,8 @@ LACKS = "which app shop does not have."
         ),
         (
             '[unit.more]\ncomponents = ["*"]',
-            "shop.toml:3  unit `more` lists the rest, `*`, and so does unit `all`; a component runs in one unit",
+            "shop.toml:3  unit `more` lists the rest, `*`, and so does unit `all`; "
+            "a component runs in one unit",
         ),
         (
             '[unit.all]\ncomponents = ["Spending", "Features", "Scorer", "Desk"]',
@@ -76,7 +77,10 @@ LACKS = "which app shop does not have."
         ),
         ("partitions = 0", "shop.toml:2  `partitions` is 0; it must be at least 1"),
         ("window = 0", "shop.toml:2  `window` is 0; it must be at least 1"),
-        ('[setting]\nDsk.limit = 1', f"shop.toml:3  setting `Dsk.limit` is of `Dsk`, {LACKS} Nearest: `Desk`."),
+        (
+            "[setting]\nDsk.limit = 1",
+            f"shop.toml:3  setting `Dsk.limit` is of `Dsk`, {LACKS} Nearest: `Desk`.",
+        ),
         (
             "[setting]\nScorer.treshold = 1",
             "shop.toml:3  setting `Scorer.treshold`: Scorer has no setting `treshold`. Nearest: `threshold`.",
@@ -92,22 +96,23 @@ LACKS = "which app shop does not have."
         ),
         (
             '[setting]\n"Scorer.threshold" = inf',
-            "shop.toml:3  setting `Scorer.threshold`: inf is not a finite float; drop or replace it before it enters",
+            "shop.toml:3  setting `Scorer.threshold`: inf is not a finite float; "
+            "drop or replace it before it enters",
         ),
         (
             'durability = "process"',
-            "monolith.toml:12  topic `*` is in memory, but durability is `process`: it would be silently weakened; "
-            'use via = "log", or durability = "none"',
+            "monolith.toml:12  topic `*` is in memory, but durability is `process`: "
+            'it would be silently weakened; use via = "log", or durability = "none"',
         ),
         (
             'durability = "power"\n[topic."*"]\nvia = "log"\n[topic.Payment]\nvia = "memory"',
-            "shop.toml:6  topic `Payment` is in memory, but durability is `power`: it would be silently weakened; "
-            'use via = "log", or durability = "none"',
+            "shop.toml:6  topic `Payment` is in memory, but durability is `power`: "
+            'it would be silently weakened; use via = "log", or durability = "none"',
         ),
         (
             '[topic.Scored]\nvia = "log"',
-            "shop.toml:3  topic `Scored` is in a log, but durability is `none`: the log would not be written; "
-            'use durability = "process" or "power", or via = "memory"',
+            "shop.toml:3  topic `Scored` is in a log, but durability is `none`: "
+            'the log would not be written; use durability = "process" or "power", or via = "memory"',
         ),
     ],
 )
@@ -125,8 +130,10 @@ def test_a_component_runs_in_one_unit() -> None:
 
 def test_calls_and_events_in_memory_stay_in_one_process() -> None:
     assert faults(*SHOP, text='[unit.hot]\ncomponents = ["Features", "Desk"]') == [
-        "edge `Features -> Spending` is `call`, but the two run in different units, `hot` and `all`; join the units",
-        "edge `Scorer -> Features` is `call`, but the two run in different units, `all` and `hot`; join the units",
+        "edge `Features -> Spending` is `call`, but the two run in different units, `hot` and `all`; "
+        "join the units",
+        "edge `Scorer -> Features` is `call`, but the two run in different units, `all` and `hot`; "
+        "join the units",
         'topic `Scored` is in memory, but crosses the units all, hot; use via = "log"',
     ]
 
@@ -144,7 +151,11 @@ class Tuned:
 
 def test_settings_are_of_their_types() -> None:
     made = planned(Tuned, text='[setting]\nTuned.words = ["a", "b"]\nTuned.rate = "0.25"\nTuned.share = 1')
-    assert made.topology.setting == {"Tuned.words": ("a", "b"), "Tuned.rate": Decimal("0.25"), "Tuned.share": 1.0}
+    assert made.topology.setting == {
+        "Tuned.words": ("a", "b"),
+        "Tuned.rate": Decimal("0.25"),
+        "Tuned.share": 1.0,
+    }
 
 
 def test_a_setting_without_default_must_be_given() -> None:

@@ -84,9 +84,10 @@ def test_all_faults_come_at_once_in_order_of_place() -> None:
         "4 faults in shop.toml",
         f"  {file}:{line - 5}  Hurried.features needs `Features`, which app shop does not have; "
         "add it to App(...). Known: Desk, Hurried, Spending.",
-        "  shop.toml:3  unit `hot` lists `Scorr`, which app shop does not have. Known: Desk, Hurried, Spending.",
-        "  shop.toml:4  `speed` is no key of unit `hot`. Known: components, cpu, environment, gpu, memory_mb, "
-        "replicas, sidecars.",
+        "  shop.toml:3  unit `hot` lists `Scorr`, which app shop does not have. "
+        "Known: Desk, Hurried, Spending.",
+        "  shop.toml:4  `speed` is no key of unit `hot`. "
+        "Known: components, cpu, environment, gpu, memory_mb, replicas, sidecars.",
         "  shop.toml:5  limits of `Dsk`, which app shop does not have. Nearest: `Desk`.",
     ]
 
@@ -169,8 +170,10 @@ via = "loopback"
 """
     assert warnings(Clerk, Office, text=text) == [
         "command Clerk.file has no key, so its calls run one at a time; @command(key=...)",
-        "command Clerk.file must answer within 2 ms, but waits for a durable log; allow 5 ms, or make it a query",
-        "Office.heedless calls Clerk.find, which may raise Closed; catch it or declare it, else the caller sees Failed",
+        "command Clerk.file must answer within 2 ms, but waits for a durable log; "
+        "allow 5 ms, or make it a query",
+        "Office.heedless calls Clerk.find, which may raise Closed; "
+        "catch it or declare it, else the caller sees Failed",
         "unit `all` has a GPU and runs 2 components; infer in a unit of its own",
         "unit `none` runs no component",
         "edge `Clerk -> Office` has no effect: Clerk never calls Office",

@@ -6,8 +6,8 @@ from typing import Any
 
 from allotrope.kernel.aggregates import Aggregate, Mark
 from allotrope.kernel.components import App, component
-from allotrope.kernel.messages import Event, Message
-from allotrope.kernel.operations import Tick, command, every, on, query
+from allotrope.kernel.messages import Event, Message, Tick
+from allotrope.kernel.operations import command, every, on, query
 from allotrope.kernel.views import View, days
 from allotrope.modules.features.api import Count, Last, Max, Mean, Min, Sum
 from tests.planning.cases.events import SHOP, Opened, Payment, Scored, Sheet
@@ -91,8 +91,8 @@ class Scores:
 
 def test_two_events_of_one_name() -> None:
     assert faults(Scores, Echo) == [
-        "two events are called Scored, of tests.planning.cases.events and of tests.planning.cases.twins.events; "
-        "rename one"
+        "two events are called Scored, of tests.planning.cases.events "
+        "and of tests.planning.cases.twins.events; rename one"
     ]
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from allotrope.kernel.components import App, component
-from allotrope.kernel.messages import Event, Message
-from allotrope.kernel.operations import Tick, command, every, on, query
+from allotrope.kernel.messages import Event, Message, Tick
+from allotrope.kernel.operations import command, every, on, query
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import days
 from tests.planning.cases import events

@@ -23,9 +23,10 @@ class Auditor:
 
 
 def test_a_dependency_that_the_app_does_not_have() -> None:
+    remedy = "which app shop does not have; add it to App(...). Known: Auditor."
     assert faults(Auditor) == [
-        "Auditor.desk needs `Desk`, which app shop does not have; add it to App(...). Known: Auditor.",
-        "Auditor.spending needs `Spending`, which app shop does not have; add it to App(...). Known: Auditor.",
+        f"Auditor.desk needs `Desk`, {remedy}",
+        f"Auditor.spending needs `Spending`, {remedy}",
     ]
 
 

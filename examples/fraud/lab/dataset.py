@@ -70,11 +70,8 @@ def read(folder: Path, first: date, last: date) -> Transactions:
     """
     import duckdb  # 50 ms of import that serving never needs
 
-    files = _files(folder)
     with duckdb.connect() as connection:
-        faults = [fault for file in files for fault in _faults(connection, file)]
-        if faults:
-            raise DataRefused("\n".join([f"{len(faults)} fault(s) in the data at {folder}:", *faults]))
+        files = _examined(connection, folder)
         columns = connection.execute(_selection(connection, files), [_texts(files), first, last]).fetchnumpy()
         if len(columns["id"]) == 0:
             raise DataRefused(_absent(connection, files, first, last))
@@ -87,6 +84,18 @@ def read(folder: Path, first: date, last: date) -> Transactions:
         fraud=columns["fraud"].astype(np.bool_),
         scenario=columns["scenario"].astype(np.int8),
     )
+
+
+def span(folder: Path) -> tuple[date, date]:
+    """Return the first and the last day of the payments in `folder`. Raises DataRefused as `read` does."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        files = _examined(connection, folder)
+        first, last = _span(connection, files)
+    if first is None or last is None:
+        raise DataRefused(f"The data at {folder} holds no payment at all.")
+    return first, last
 
 
 def write(transactions: Transactions, file: Path) -> None:
@@ -114,6 +123,15 @@ def _files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.parquet")) if folder.is_dir() else [folder]
     if not files or not files[0].is_file():
         raise DataRefused(f"No Parquet file at {folder}. Name a .parquet file, or a folder that holds one.")
+    return files
+
+
+def _examined(connection: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
+    """Return the files of a data set. Raises DataRefused with all their faults."""
+    files = _files(folder)
+    faults = [fault for file in files for fault in _faults(connection, file)]
+    if faults:
+        raise DataRefused("\n".join([f"{len(faults)} fault(s) in the data at {folder}:", *faults]))
     return files
 
 
@@ -175,9 +193,13 @@ def _selection(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> str:
         ORDER BY time, id"""
 
 
-def _absent(connection: duckdb.DuckDBPyConnection, files: list[Path], first: date, last: date) -> str:
+def _span(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> tuple[date, date] | tuple[None, None]:
     query = "SELECT min(TX_DATETIME)::DATE, max(TX_DATETIME)::DATE FROM read_parquet(?, union_by_name = true)"
-    start, end = connection.execute(query, [_texts(files)]).fetchone() or (None, None)
+    return connection.execute(query, [_texts(files)]).fetchone() or (None, None)
+
+
+def _absent(connection: duckdb.DuckDBPyConnection, files: list[Path], first: date, last: date) -> str:
+    start, end = _span(connection, files)
     held = "no payment at all" if start is None else f"payments from {start} to {end}"
     asked = f"{files[0].name}: column `TX_DATETIME` has no day from {first} to {last}."
     return f"{asked} The data holds {held}; name days in it."

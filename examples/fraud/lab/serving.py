@@ -69,7 +69,7 @@ class Tally:
 def emptied(folder: Path, *, keep: bool) -> None:
     """Make `folder` ready for a run: what an earlier one left there is deleted, or kept beside it.
 
-    Raises Refused while that run is alive, and when the folder holds something else: that is not ours to delete.
+    Raises Refused while that run is alive, and when the folder holds what is not ours to delete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     left = [path for path in folder.iterdir() if path.suffix != ".lock"]

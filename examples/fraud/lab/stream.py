@@ -21,6 +21,7 @@ Flags = npt.NDArray[np.bool_]
 
 WINDOW_DAYS = 30  # the longest window of a view
 TRAINING_DAYS = 7
+LEAD_DAYS = WINDOW_DAYS + LABEL_DELAY_DAYS + TRAINING_DAYS + LABEL_DELAY_DAYS  # of data before a decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class Schedule:
     live: date
     last: date
 
+    @classmethod
+    def after(cls, first: date, days: int) -> Schedule:
+        """Return the schedule of `days` days of decisions whose data begins on the day `first`."""
+        live = first + timedelta(days=LEAD_DAYS)
+        return cls(live, live + timedelta(days=days - 1))
+
     @property
     def training(self) -> tuple[date, date]:
         """Return the first and the last day whose payments train the model."""
@@ -43,7 +50,7 @@ class Schedule:
     @property
     def first(self) -> date:
         """Return the first day of data that is needed."""
-        return self.training[0] - timedelta(days=WINDOW_DAYS + LABEL_DELAY_DAYS)
+        return self.live - timedelta(days=LEAD_DAYS)
 
     @property
     def history(self) -> tuple[date, date]:
@@ -53,6 +60,11 @@ class Schedule:
     def days(self) -> list[date]:
         """Return the days on which payments are decided."""
         return [self.live + timedelta(days=day) for day in range((self.last - self.live).days + 1)]
+
+
+def ids(payments: Transactions) -> list[str]:
+    """Return the ids of payments as the app knows them."""
+    return [f"p{number}" for number in payments.id.tolist()]
 
 
 class Day:
@@ -66,7 +78,7 @@ class Day:
         part = payments.take(rows)
         self.row: list[int] = rows.tolist()
         self.label: list[bool] = labels.tolist()
-        self.id = [f"p{number}" for number in part.id.tolist()]
+        self.id = ids(part)
         self.customer = [f"c{number}" for number in part.customer.tolist()]
         self.terminal = [f"t{number}" for number in part.terminal.tolist()]
         self.amount: list[float] = part.amount.tolist()

@@ -60,6 +60,7 @@ class Feed:
         self.host, self.out = host, out
         self.tally = Tally()
         self._queue: asyncio.Queue[tuple[int, asyncio.Task[Answer]]] = asyncio.Queue(AT_ONCE)
+        self._tasks: set[asyncio.Task[Answer]] = set()
         self._printer: asyncio.Task[None] | None = None
 
     async def take(self, source: AsyncIterator[list[bytes]]) -> None:
@@ -81,7 +82,10 @@ class Feed:
         if alone:  # a query sees the effect of all that stands before it, and of nothing after it
             await self._queue.join()
             await self.host.settled()
-        await self._queue.put((number, asyncio.create_task(_answered(work))))
+        task = asyncio.create_task(_answered(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await self._queue.put((number, task))
         if alone:
             await self._queue.join()
 
@@ -163,12 +167,21 @@ class Feed:
             tally.refused += 1
             tally.first_refused = tally.first_refused or number
 
+    async def abandon(self) -> None:
+        """Write the answers that there are, and Lost for the lines that have none; after the host has been drained."""
+        if self._tasks:
+            _, waiting = await asyncio.wait(self._tasks, timeout=1.0)
+            for task in waiting:
+                task.cancel()
+        await self.finish()
+
     async def finish(self) -> None:
         """Return once every line begun has its answer."""
-        if self._printer is not None:
-            await _first((asyncio.create_task(self._queue.join()), self._printer))
-            self._printer.cancel()
-        self.out.flush()
+        printer, self._printer = self._printer, None
+        if printer is not None:
+            await _first((asyncio.create_task(self._queue.join()), printer))
+            printer.cancel()
+            self.out.flush()
 
 
 async def _first(tasks: tuple[asyncio.Task[Any], ...]) -> None:

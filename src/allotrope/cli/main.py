@@ -18,7 +18,10 @@ from allotrope.runtime.telemetry.secrets import mask
 VERBS = {
     "new": "Write a small working app to begin with.",
     "plan": "Show what a topology makes of an app, or every reason why it cannot.",
-    "run": "Start an app, feed it with inputs, keep it up.",
+    "run": """Start an app, feed it with inputs, keep it up until Ctrl-C or SIGTERM; with --input until its end.
+
+A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data": {...}}, with `at`, `request` and
+`tenant` beside them. Answers come as JSON lines on stdout, all else on stderr.""",
     "check": "Replay one input through all presets and compare the answers.",
     "trace": "Draw what happened to a request, with times.",
     "replay": "Compute a recorded decision again, and say whether it comes out the same.",

@@ -23,7 +23,11 @@ from allotrope.runtime.telemetry.journal import Level, Style, configure
 from allotrope.runtime.telemetry.metrics import Gauges, serve
 
 GRACE_S = 10.0
-SURVIVES = {"none": "nothing: all is gone when it ends", "process": "kill -9", "power": "the loss of power"}
+SURVIVES = {
+    "none": "all is gone when it ends",
+    "process": "what is answered survives kill -9",
+    "power": "what is answered survives kill -9 and the loss of power",
+}
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,16 @@ class Settings:
 
     topology: TopologyName = compose.DEFAULT
     folder: Folder = compose.FOLDER
-    input: Annotated[str, Parameter(name=["--input", "-i"], help="JSON lines to take, `-` for stdin.")] = ""
+    input: Annotated[
+        str, Parameter(name=["--input", "-i"], help="JSON lines to take, `-` for stdin.", allow_leading_hyphen=True)
+    ] = ""
     metrics: Annotated[int | None, Parameter(help="Port for Prometheus, on 127.0.0.1; 0 takes a free one.")] = None
     log: Annotated[Style, Parameter(help="How logs are written, to stderr.")] = "text"
     log_level: Annotated[Level, Parameter(help="The least that is logged.")] = "info"
 
 
 def run(app: AppName, /, *, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> int:
-    """Start an app, feed it with inputs, keep it up until Ctrl-C or SIGTERM; with --input until its end.
-
-    A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data": {...}}, beside them `at`,
-    `request`, `tenant`. Answers come as JSON lines on stdout, all else on stderr.
-    """
+    """Start an app, feed it with inputs, keep it up until it is told to stop."""
     configure(settings.log, settings.log_level)
     plan = planned(app, settings.topology)
     try:
@@ -160,7 +162,7 @@ def _greeting(plan: Plan, settings: Settings, metrics: str) -> str:
     kept = f", in {settings.folder}" if durability != "none" else f"; traces in {settings.folder}"
     lines = [
         f"{plan.app.name} under {plan.name.removesuffix('.toml')}",
-        f"  durability  {durability}: survives {SURVIVES[durability]}{kept}",
+        f"  durability  {durability}: {SURVIVES[durability]}{kept}",
     ]
     source = {"": "", "-": "stdin"}.get(settings.input, settings.input)
     lines += [f"  input       {source}, one JSON object a line; answers on stdout"] if source else []

@@ -1,51 +1,76 @@
-"""Chaos: another order of work, repeats and delays, all drawn from one seed. An app that is sound does not notice."""
+"""Chaos: another order of work, repeats and delays, all drawn from one seed. An app that is sound does not notice.
+
+Each disturbance is a word of its own, so that a check which found a difference can try them one at a time.
+"""
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any, Literal
 
+from allotrope.runtime.batches import Batcher
+from allotrope.runtime.dispatch import Door
 from allotrope.runtime.records import Record
 
-TEMPERS = ("calm", "shuffled")
+Stir = Literal["hashes", "instances", "repeats", "doubles", "order", "kill"]
+STIRS: tuple[Stir, ...] = ("hashes", "instances", "repeats", "doubles", "order", "kill")
 
 
 class Chaos:
     """Disturbs one run of a host; keeps the record of every delivery."""
 
-    def __init__(self, seed: int, temper: str) -> None:
-        """Draw from `seed`; a calm one only keeps records."""
-        self._random = Random(seed)
-        self._rough = temper != "calm"
+    def __init__(self, seed: int, stirs: Iterable[Stir] = ()) -> None:
+        """Draw from `seed`; without `stirs` it only keeps records."""
+        self._random, self._stirs = Random(seed), frozenset(stirs)
         self.records: dict[tuple[int, str, str], Record] = {}
         self.repeats = self.pauses = 0
 
-    async def pause(self, title: str) -> None:
+    async def pause(self, title: str, most: int = 24) -> None:
         """Let others go first, a random number of times."""
-        if self._rough and self._random.random() < 0.5:
+        if "order" in self._stirs and self._random.random() < 0.5:
             self.pauses += 1
-            for _ in range(self._random.randrange(1, 24)):
+            for _ in range(self._random.randrange(1, most)):
                 await asyncio.sleep(0)
 
     def twice(self, title: str) -> bool:
         """Repeat one delivery in eight, as if the process had died before its commit."""
-        again = self._rough and self._random.random() < 0.125
+        again = "repeats" in self._stirs and self._random.random() < 0.125
         self.repeats += again
         return again
 
     def doubled(self) -> bool:
         """Send one input in ten a second time, with the same request id."""
-        return self._rough and self._random.random() < 0.1
+        return "doubles" in self._stirs and self._random.random() < 0.1
 
     def saw(self, record: Record) -> None:
         """Keep a record."""
         self.records[(record.origin, record.path, record.title)] = record
 
+    def slow(self, doors: Iterable[Door]) -> None:
+        """Let queries take their time, too: else two that are asked at once always answer in the order asked."""
+        for door in doors:
+            operation = door.operation
+            if "order" not in self._stirs or operation.writes or operation.streams:
+                continue
+            batcher = getattr(door.body, "__self__", None)
+            if isinstance(batcher, Batcher):  # busy for a while, so that it collects a batch
+                batcher.body = self._paused(operation.title, batcher.body)
+            else:
+                door.body = self._paused(operation.title, door.body)
 
-def dying(seed: int) -> Callable[[str], None]:
-    """Return a hook for crash points that ends the process, as kill -9 does, at a random one of the first hundreds."""
-    left = Random(f"kill {seed}").randrange(20, 600)
+    def _paused(self, title: str, body: Callable[..., Any]) -> Callable[..., Any]:
+        async def paused(*arguments: Any) -> Any:
+            await self.pause(title, 8)
+            return await body(*arguments)
+
+        return paused
+
+
+def dying(seed: int, inputs: int) -> Callable[[str], None]:
+    """Return a hook for crash points that ends the process, as kill -9 does, somewhere in the work on `inputs`."""
+    left = Random(f"kill {seed}").randrange(2, 4 + 2 * inputs)
 
     def hook(name: str) -> None:
         nonlocal left

@@ -1,11 +1,13 @@
-"""Guards: who reads the wall clock or unseeded chance while an operation runs. Seen in the interpreter's own calls.
+"""Guards: who reads the wall clock, unseeded chance or the machine while an operation runs.
 
-A profile function sees every call of a C function, however it was imported; so nothing is patched and no answer
-changes. Slow: for one run of a check, not for serving.
+Seen in the interpreter's own calls, however a function was imported; so nothing is patched and no answer changes.
+Slow: for one run of a check, not for serving. Not here: what a library reads for itself; where that reaches an
+answer, the comparison of runs finds it.
 """
 
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -19,20 +21,33 @@ from allotrope.kernel.calls import current
 
 _CLOCKS = {time.time, time.time_ns, time.localtime, time.gmtime, time.ctime, time.strftime}
 _CHANCES = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
+_MACHINE = {os.getpid, os.getppid, os.uname, socket.gethostname, threading.get_ident, threading.get_native_id}
 _DATES = {"now", "utcnow", "today"}
-_SHARED = random.Random.__init__ and random._inst  # type: ignore[attr-defined]  # the generator behind random.random()
+_SHARED = random._inst  # type: ignore[attr-defined]  # the generator behind random.random()
+_ENVIRONMENT = type(os.environ).__getitem__.__code__
+# These read clocks, chance and the environment for themselves, never for the answer of whoever called them.
+_INNOCENT = {"asyncio", "concurrent", "importlib", "logging", "tempfile", "threading", "traceback", "warnings"}
 
 
 @contextmanager
-def watching(packages: set[str]) -> Iterator[set[tuple[str, str]]]:
-    """Yield a set that fills with (`Component.operation`, what it read) while user code of `packages` runs."""
+def watching(varying: frozenset[str] = frozenset()) -> Iterator[set[tuple[str, str]]]:
+    """Yield a set that fills with (`Component.operation`, what it read) while user code runs.
+
+    The operations in `varying` have declared that their answers vary, so they are free to read what they like.
+    """
     found: set[tuple[str, str]] = set()
 
     def profile(frame: FrameType, event: str, function: Any) -> None:
-        if event == "c_call" and (what := _impure(function)):
-            call = current.get()
-            if call is not None and _called_by(frame, packages):
-                found.add((f"{call.component}.{call.operation}", what))
+        if event == "c_call":
+            what = _impure(frame, function)
+        elif event == "call" and frame.f_code is _ENVIRONMENT:
+            what = "the environment (os.environ)"
+        else:
+            return
+        if what and (call := current.get()) is not None and _asked_by_user(frame):
+            title = f"{call.component}.{call.operation}"
+            if title not in varying:
+                found.add((title, what))
 
     threading.setprofile(profile)
     sys.setprofile(profile)
@@ -43,27 +58,33 @@ def watching(packages: set[str]) -> Iterator[set[tuple[str, str]]]:
         threading.setprofile(None)
 
 
-def _impure(function: Any) -> str:
+def _impure(frame: FrameType, function: Any) -> str:
     try:
         if function in _CLOCKS:
             return f"the wall clock (time.{function.__name__})"
         if function in _CHANCES:
-            return f"unseeded chance ({function.__name__})"
+            return f"unseeded chance (os.{function.__name__})"
+        if function in _MACHINE:
+            return f"the machine it runs on ({function.__name__})"
     except TypeError:  # not hashable
         return ""
-    owner = getattr(function, "__self__", None)
-    if function.__name__ in _DATES and isinstance(owner, type) and issubclass(owner, date | datetime):
-        return f"the wall clock ({owner.__name__}.{function.__name__})"
-    return "unseeded chance (module random)" if owner is _SHARED else ""
+    owner, name = getattr(function, "__self__", None), function.__name__
+    if name in _DATES and isinstance(owner, type) and issubclass(owner, date | datetime):
+        return f"the wall clock ({owner.__name__}.{name})"
+    if owner is _SHARED:
+        return "unseeded chance (module random)"
+    if name == "seed" and isinstance(owner, random.Random) and frame.f_locals.get("a", 0) is None:
+        return "unseeded chance (Random without a seed)"
+    return ""
 
 
-def _called_by(frame: FrameType | None, packages: set[str]) -> bool:
-    """Return whether user code asked for it, itself or through a library, before the path leads back to us."""
+def _asked_by_user(frame: FrameType | None) -> bool:
+    """Return whether user code asked for it, itself or through the standard library."""
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name in packages:
-            return True
-        if name.startswith("allotrope."):
+        top, _, rest = frame.f_globals.get("__name__", "").partition(".")
+        if top in _INNOCENT or (top == "allotrope" and rest):
             return False
+        if top not in sys.stdlib_module_names:
+            return "-packages" not in frame.f_code.co_filename
         frame = frame.f_back
     return False

@@ -41,7 +41,8 @@ class MessageType(msgspec.StructMeta):
         return cls
 
 
-class Message(msgspec.Struct, metaclass=MessageType, frozen=True):
+@dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)  # mypy sees it only here
+class Message(msgspec.Struct, metaclass=MessageType):
     """A value that may cross a boundary: typed, immutable through and through."""
 
     __key__: ClassVar[str] = ""
@@ -52,7 +53,7 @@ class Message(msgspec.Struct, metaclass=MessageType, frozen=True):
             _repair(self)
 
 
-class Event(Message, frozen=True):
+class Event(Message):
     """Something that happened. `class Payment(Event, key="card")` names the entity it happened to."""
 
     @property

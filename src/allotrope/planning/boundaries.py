@@ -14,7 +14,7 @@ from allotrope.kernel.components import App
 from allotrope.kernel.messages import Place
 from allotrope.planning.bytecode import Mention, mentions
 from allotrope.planning.documents import Finding, finding
-from allotrope.planning.facts import Facts, Part, owned
+from allotrope.planning.facts import Facts, Part, owned, place_in
 
 Homes = dict[str, list[Part]]  # module name -> the components that it defines
 
@@ -36,16 +36,13 @@ def _composes(space: dict[str, Any]) -> bool:
 
 
 def _mentioned(name: str, space: dict[str, Any], parts: list[Part]) -> Iterator[tuple[Place, Mention]]:
-    """Yield what the methods of a module's components mention, and its functions unless it composes an app."""
+    """Yield what a module's components mention, and its functions too unless it composes an app."""
     functions: list[FunctionType] = []
     if not _composes(space):
         functions = [f for f in space.values() if isinstance(f, FunctionType) and f.__module__ == name]
     for function in (*functions, *(method for part in parts for method in owned(part))):
         for mention in mentions(function):
-            yield (
-                Place(function.__code__.co_filename, mention.line or function.__code__.co_firstlineno),
-                mention,
-            )
+            yield place_in(function, mention), mention
 
 
 def _strangers(

@@ -142,9 +142,15 @@ def _body(
     return Body(operation, *signature, reached, uses)
 
 
+def place_in(function: FunctionType, mention: Mention) -> Place:
+    """Return where a function mentions something."""
+    code = function.__code__
+    return Place(code.co_filename, mention.line or code.co_firstlineno)
+
+
 def _uses(reached: tuple[tuple[FunctionType, Mention], ...], fields: dict[str, Field]) -> Iterator[Use]:
     for function, mention in reached:
-        place = Place(function.__code__.co_filename, mention.line or function.__code__.co_firstlineno)
+        place = place_in(function, mention)
         if (
             mention.own and len(mention.names) == 1
         ):  # the instance itself is passed on: it may use all that it has

@@ -6,10 +6,9 @@ import msgspec
 
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import PlanRefused
-from allotrope.kernel.messages import Place
 from allotrope.planning.boundaries import boundary_faults
 from allotrope.planning.documents import Document, Finding, finding
-from allotrope.planning.facts import Body, Facts, facts_of
+from allotrope.planning.facts import Body, Facts, facts_of, place_in
 from allotrope.planning.layout import layout_faults, settings_of, units_of
 from allotrope.planning.streams import stream_faults
 from allotrope.planning.topology import Topology, topology_of
@@ -102,7 +101,7 @@ def _unrepeatable(body: Body) -> Iterator[Finding]:
         if mention.own:
             continue
         title, written = mention.title, ".".join(mention.names)
-        place = Place(function.__code__.co_filename, mention.line)
+        place = place_in(function, mention)
         if title in _CLOCK:
             text = f"{body.title} reads the wall clock, `{written}`, so a replay differs; "
             yield finding(place, f"{text}take the event's time, or a field `clock: Clock`")

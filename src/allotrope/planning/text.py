@@ -1,5 +1,6 @@
 """A plan as text for a terminal: plain characters, aligned, nothing that the plan does not say."""
 
+import textwrap
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 
+_WIDTH = 100
 _LENGTHS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
 
 
@@ -49,16 +51,16 @@ def _columns(rows: Sequence[Sequence[str]], indent: int = 2) -> list[str]:
     return [f"{' ' * indent}{line}".rstrip() for line in padded]
 
 
-def _units(plan: Plan) -> list[str]:
-    rows = []
+def _units(plan: Plan) -> Iterator[str]:
     for title, names in plan.units.items():
         unit = plan.topology.unit[title]
         low, high = unit.replicas
         count = f"{low} replica{'s' * (low != 1)}" if low == high else f"{low} to {high} replicas"
         gpu = f"{unit.gpu:g} gpu" if unit.gpu else ""
-        sizes = ", ".join(filter(None, (count, f"{unit.cpu:g} cpu", f"{unit.memory_mb} MB", gpu)))
-        rows.append((title, sizes, ", ".join((*names, *(f"+{sidecar}" for sidecar in unit.sidecars)))))
-    return _columns(rows)
+        sizes = filter(None, (count, f"{unit.cpu:g} cpu", f"{unit.memory_mb} MB", gpu))
+        yield f"  {title}  {', '.join(sizes)}"
+        members = ", ".join((*names, *(f"sidecar {sidecar}" for sidecar in unit.sidecars)))
+        yield from textwrap.wrap(members, _WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _components(plan: Plan) -> Iterator[str]:

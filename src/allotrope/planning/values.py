@@ -12,7 +12,7 @@ from allotrope.kernel.components import Component, Field
 from allotrope.kernel.exactness import mutable
 from allotrope.kernel.messages import Fault, Place, fault_body, place_of, types_of
 from allotrope.planning.documents import Finding, finding
-from allotrope.planning.facts import UNRESOLVED, Body, Facts, Part, reason
+from allotrope.planning.facts import UNRESOLVED, Body, Facts, Part, place_in, reason
 
 _STREAMS = (AsyncIterator, AsyncGenerator, Iterator, Generator)
 
@@ -138,7 +138,7 @@ def _raised(body: Body) -> Iterator[Finding]:
         fault = mention.values[-1]
         is_fault = isinstance(fault, type) and issubclass(fault, Fault)
         if mention.called and is_fault and not issubclass(fault, declared):
-            found.setdefault(fault.__name__, Place(function.__code__.co_filename, mention.line))
+            found.setdefault(fault.__name__, place_in(function, mention))
     known = ", ".join(fault.__name__ for fault in declared) or "none"
     remedy = (
         "a tick has no caller: record an event instead"

@@ -11,7 +11,7 @@ from allotrope.kernel.components import Component, Field
 from allotrope.kernel.errors import nearest
 from allotrope.kernel.operations import Operation
 from allotrope.planning.documents import Finding, finding
-from allotrope.planning.facts import Body, Facts, Part, Use
+from allotrope.planning.facts import Body, Facts, Part, Use, place_in
 
 _TABLE_READS, _TABLE_WRITES = ("get", "items"), ("put", "delete")
 
@@ -176,7 +176,7 @@ def _own_calls(part: Part, body: Body) -> Iterator[Finding]:
                 f"{body.title} calls its own {_word(own.operation)} `{own.operation.name}`, "
                 "but one operation is one transaction; move what both do into a plain method"
             )
-            yield Finding(function.__code__.co_filename, mention.line, text)
+            yield finding(place_in(function, mention), text)
 
 
 def _cycles(facts: Facts, needed: Mapping[str, Mapping[str, Component]]) -> list[Finding]:

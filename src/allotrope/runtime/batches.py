@@ -17,7 +17,7 @@ class Batcher:
     def __init__(self, title: str, body: Body, limit: int) -> None:
         """Call `body` with at most `limit` values at a time, one batch after the other."""
         self.title, self.limit = title, limit
-        self._body = body
+        self.body = body
         self._busy = False
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
 
@@ -61,7 +61,7 @@ class Batcher:
             _settle(answer, result)
 
     async def _run(self, values: tuple[Any, ...]) -> Sequence[Any]:
-        results = await self._body(values)
+        results = await self.body(values)
         if len(results) != len(values):
             raise ValueError(f"{self.title} answered {len(values)} values with {len(results)} results")
         return results

@@ -272,9 +272,7 @@ class Effects:
         """Carry committed events to the log, in the order of their commits, until none is left."""
         host = self.host
         while numbered := host.ledger.outbox():
-            reach("relay.before")
             await host.log.relay(host.plan.app.name, numbered)
-            reach("relay.after")
             await host.ledger.relayed([number for number, _ in numbered])
 
     async def flushed(self) -> None:

@@ -66,9 +66,13 @@ async def replayed(plan: Plan, record: Record, *, debug: bool = False) -> Replay
         *(Difference("read", what, "not asked") for what in tape.unasked()),
         *_differences(plan, operation, record, run),
     )
-    rows, events = len(record.writes), len(record.events)
-    compared = f"{len(record.tape)} reads, {events} events, {rows} rows, {'the error' if record.error else 'the answer'}"
-    return Replayed(record, found, compared)
+    return Replayed(record, found, _compared(record))
+
+
+def _compared(record: Record) -> str:
+    counts = {"read": len(record.tape), "event": len(record.events), "row": len(record.writes)}
+    words = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
+    return ", ".join([*words, "the error" if record.error else "the answer"])
 
 
 def _inline(operation: Operation, instance: Any) -> Any:

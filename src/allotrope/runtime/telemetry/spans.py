@@ -93,9 +93,10 @@ class Spans:
         sql = f"SELECT trace_id FROM spans WHERE {which} GROUP BY trace_id ORDER BY max(start_ns) DESC LIMIT 20"
         return [trace for (trace,) in self._rows(sql, value)]
 
-    def newest(self) -> str:
-        """Return the id of the trace that ended last, "" when there is none."""
-        return next((trace for (trace,) in self._rows("SELECT trace_id FROM spans ORDER BY number DESC LIMIT 1")), "")
+    def newest(self, count: int) -> list[str]:
+        """Return the ids of the traces that ended last, the oldest of them first."""
+        sql = "SELECT trace_id FROM spans GROUP BY trace_id ORDER BY max(number) DESC LIMIT ?"
+        return [trace for (trace,) in reversed(self._rows(sql, count))]
 
     def kept(self) -> Kept:
         """Return how much there is."""

@@ -1,0 +1,253 @@
+"""The demonstration, step by step: data, training, serving, then the same day under every preset."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from allotrope import compose
+from allotrope.runtime.host import Host
+from allotrope.runtime.telemetry.metrics import serve
+from examples.fraud.decisions import Decision
+from examples.fraud.desk import Desk
+from examples.fraud.lab import dataset, protocol
+from examples.fraud.lab.dataset import DataRefused, Transactions
+from examples.fraud.lab.generator import LABEL_DELAY_DAYS, Population, simulate
+from examples.fraud.lab.screen import Phase, Screen
+from examples.fraud.lab.serving import (
+    IN_FLIGHT,
+    Tally,
+    decided,
+    emptied,
+    memory_mb,
+    opened,
+    promote,
+    send,
+    send_first,
+    topology,
+)
+from examples.fraud.lab.stream import LEAD_DAYS, Schedule, history, ids, streamed
+from examples.fraud.lab.training import trained
+from examples.fraud.lab.trial import Figures, Setting, answers_of, apart, figures, measured
+from examples.fraud.models import keep
+
+SURVIVES = {"none": "survives nothing", "process": "survives kill -9", "power": "survives a power cut"}
+COMPARING_S = 60.0  # all other presets together
+VERDICTS = ("approve", "review", "decline")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to show; `data` takes the place of the simulation."""
+
+    data: Path | None = None
+    folder: Path = compose.FOLDER / "fraud"
+    keep: bool = False
+    customers: int = 2_000
+    days: int = 7
+    seed: int = 0
+    metrics: int | None = None
+
+
+class Show:
+    """One run of the demonstration."""
+
+    def __init__(self, options: Options) -> None:
+        """Show what `options` say."""
+        self.options, self.screen = options, Screen()
+        self.alone, self.beside = Tally(), Tally()
+        self.decisions: dict[str, Decision] = {}
+
+    async def run(self) -> int:
+        """Run it all and return the exit code, 1 when a preset answers otherwise than the default."""
+        options, screen = self.options, self.screen
+        emptied(options.folder, keep=options.keep)
+        screen.title(f"Card fraud under {compose.DEFAULT}, from data to decisions")
+        payments, schedule = self._payments()
+        model = await self._model(payments, schedule)
+        host = opened(topology(compose.DEFAULT, options.folder, self._models))
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(host.drain)
+            await host.start()
+            if options.metrics is not None:
+                metrics = serve(options.metrics, host.services.meters, {})
+                stack.callback(metrics.close)
+                screen.line("metrics", metrics.address)
+            setting = Setting(payments, schedule, model, self._models)
+            first = await self._serve(host, setting)
+            await self._summary(host, setting)
+            differing = await self._compare(first, setting)
+            self._outlook()
+            if screen.watched:
+                screen.title("The app is up; Ctrl-C stops it.")
+                await asyncio.Event().wait()
+        return 1 if differing else 0
+
+    @property
+    def _models(self) -> Path:
+        return self.options.folder / "models"
+
+    # -- data and model
+
+    def _payments(self) -> tuple[Transactions, Schedule]:
+        options = self.options
+        with self.screen.phase("data", "payments") as phase:
+            if options.data is None:
+                payments, schedule = self._simulated()
+                source = f"{options.customers:,} customers and {2 * options.customers:,} terminals simulated"
+            else:
+                payments, schedule = _read(options.data, options.days)
+                source = str(options.data)
+            phase.result = (
+                f"{source}: {len(payments):,} payments, {int(payments.fraud.sum()):,} of them frauds"
+            )
+        return payments, schedule
+
+    def _simulated(self) -> tuple[Transactions, Schedule]:
+        customers, days = self.options.customers, self.options.days
+        population = Population(customers, 2 * customers, LEAD_DAYS + days, seed=self.options.seed)
+        return simulate(population), Schedule.after(population.start, days)
+
+    async def _model(self, payments: Transactions, schedule: Schedule) -> tuple[str, str]:
+        first, last = schedule.training
+        with self.screen.phase("training", f"on {first} to {last}") as phase:
+            known = payments.between(schedule.first, last)
+            model = keep(await apart(trained, known, first, last), self._models)
+            rows = len(known.between(first, last))
+            phase.result = f"{model[0]} from {rows:,} payments of {first} to {last}, through the app's views"
+        return model
+
+    # -- serving
+
+    async def _serve(self, host: Host, setting: Setting) -> Figures:
+        """Feed history and all days; return the figures of the first day, which the other presets repeat."""
+        payments, schedule = setting.payments, setting.schedule
+        arrivals = list(history(payments, schedule))
+        with self.screen.phase("history", "payments and labels", len(arrivals)) as phase:
+            await send(host, iter(arrivals), Tally(), phase.watch, IN_FLIGHT)
+            first, last = schedule.history
+            phase.result = f"{len(arrivals):,} payments and labels of {first} to {last}"
+        with self.screen.phase("serving", "payments and labels", _inputs(payments, schedule)) as phase:
+            figures = await self._first_day(host, setting, phase)
+            for today in schedule.days()[1:]:
+                await send(host, streamed(payments, today), self.beside, phase.watch, IN_FLIGHT)
+                await self._look_up(host)
+            phase.result = (
+                f"{len(self.decisions):,} payments of {schedule.live} to {schedule.last}, labels beside them"
+            )
+        return figures
+
+    async def _first_day(self, host: Host, setting: Setting, phase: Phase) -> Figures:
+        arrivals = list(streamed(setting.payments, setting.schedule.live))
+        await promote(host, setting.model, arrivals[0])
+        self.alone, self.beside = await send_first(host, arrivals, phase.watch)
+        await self._look_up(host)
+        durability = host.plan.topology.durability
+        return measured(compose.DEFAULT, durability, (self.alone, self.beside), answers_of(self.decisions))
+
+    async def _look_up(self, host: Host) -> None:
+        """Ask what was decided on the payments of today: before a day is over no case is overdue."""
+        origins = {**self.alone.origins, **self.beside.origins}
+        self.decisions |= await decided(host, [key for key in origins if key not in self.decisions])
+
+    async def _summary(self, host: Host, setting: Setting) -> None:
+        screen, schedule = self.screen, setting.schedule
+        screen.title(f"Decisions of {schedule.live} to {schedule.last}")
+        live = setting.payments.between(schedule.live, schedule.last)
+        found = [self.decisions[key] for key in ids(live)]
+        score = np.array([decision.probability for decision in found])
+        screen.verdicts(_verdicts(found, live.fraud))
+        auc, precision = protocol.auc(live.fraud, score), protocol.average_precision(live.fraud, score)
+        screen.line("quality", f"AUC {auc:.3f}, average precision {precision:.3f} over all payments above")
+        alone, beside = self.alone, self.beside
+        screen.line("speed", f"{beside.rate:,.0f} decisions per second, {IN_FLIGHT} in flight")
+        for name, tally in (("alone", alone), ("in flight", beside)):
+            p50, p99 = tally.quantile_ms(0.5), tally.quantile_ms(0.99)
+            says = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms from publishing a payment to its last commit"
+            screen.line("latency", f"{says}, {name} ({len(tally.latency_s):,} payments)")
+        seconds = time.process_time()
+        screen.line(
+            "cost", f"{beside.cpu_us:.0f} µs of CPU each; {seconds:.1f} CPU-s and {memory_mb():.0f} MB so far"
+        )
+        durability = host.plan.topology.durability
+        screen.line("durability", f"{durability}: {SURVIVES[durability]}; kept in {self.options.folder}")
+        if host.effects.parked:
+            screen.line("parked", f"{host.effects.parked:,} events that no handler could take")
+        screen.cases(await host.of(Desk).waiting(1_000_000))
+
+    # -- the other presets
+
+    async def _compare(self, reference: Figures, setting: Setting) -> int:
+        """Let every other preset serve the first day, show what each costs, and return how many answers differ."""
+        screen, begun = self.screen, time.perf_counter()
+        screen.title(f"The same payments of {setting.schedule.live} under the other presets")
+        rows, left_out = [reference], []
+        for preset in compose.presets():
+            if preset == compose.DEFAULT:
+                continue
+            # The next one may take as long as the slowest so far.
+            if (time.perf_counter() - begun) * (1 + 1 / len(rows)) > COMPARING_S:
+                left_out.append(preset)
+                continue
+            with screen.phase("preset", preset) as phase:
+                rows.append(await apart(figures, preset, setting))
+                phase.result = f"{preset}, in a process of its own"
+        differing = screen.presets(rows)
+        if left_out:
+            screen.line("left out", f"{', '.join(left_out)}: no time left of {COMPARING_S:.0f} s")
+        screen.line("answers", f"{differing} differ" if differing else "all equal, bit for bit")
+        return differing
+
+    def _outlook(self) -> None:
+        """Show what to try next, on a payment of this run."""
+        origins = {**self.alone.origins, **self.beside.origins}
+        declined = [key for key, decision in self.decisions.items() if decision.verdict == "decline"]
+        chosen = max(declined or self.decisions, key=lambda key: self.decisions[key].probability)
+        origin, folder = origins[chosen], self.options.folder
+        self.screen.title(f"Look next, for instance at payment {chosen}, which is input {origin}")
+        given = f"examples.fraud --folder {folder}"
+        self.screen.commands(
+            [
+                (f"allotrope trace {origin} --folder {folder}", "what happened to it, with times"),
+                (f"allotrope replay {origin} {given} --debug", "decide it once more, under a debugger"),
+                (f"allotrope impact {origin} {given}", "all that came of it"),
+                (
+                    "allotrope check examples.fraud",
+                    "every preset, with delays, repeats and kills: equal answers?",
+                ),
+                ("allotrope plan examples.fraud", "what runs where"),
+            ]
+        )
+
+
+def _read(folder: Path, days: int) -> tuple[Transactions, Schedule]:
+    """Return the last days of a data set, with all that decisions on the last `days` of them need."""
+    first, last = dataset.span(folder)
+    schedule = Schedule(last - timedelta(days=days - 1), last)
+    if schedule.first < first:
+        raise DataRefused(
+            f"{folder}: holds payments from {first} to {last}; to decide on {days} days, those from "
+            f"{schedule.first} on are needed too. Add them, or lower --days"
+        )
+    return dataset.read(folder, schedule.first, last), schedule
+
+
+def _inputs(payments: Transactions, schedule: Schedule) -> int:
+    """Return how many inputs the days of decisions have: payments, labels and hours."""
+    week = timedelta(days=LABEL_DELAY_DAYS)
+    labels = payments.between(schedule.live - week, schedule.last - week)
+    return len(payments.between(schedule.live, schedule.last)) + len(labels) + 24 * len(schedule.days())
+
+
+def _verdicts(decisions: Sequence[Decision], fraud: npt.NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
+    """Return (payments, frauds among them) per verdict."""
+    given = np.array([decision.verdict for decision in decisions])
+    return {name: (int((given == name).sum()), int(fraud[given == name].sum())) for name in VERDICTS}

@@ -1,0 +1,54 @@
+"""A bank to be killed: deposits by event and by command, each row says in which order they came."""
+
+from allotrope import App, Count, Event, Sum, Table, View, command, component, on
+
+
+class Deposit(Event, key="account"):
+    account: str
+    number: int
+
+
+class Booked(Event, key="account"):
+    account: str
+    number: int
+    known: int  # how many deposits of the account came before, by the view
+
+
+class Deposits(View[Deposit]):
+    count = Count()
+    total = Sum("number")
+
+
+@component
+class Teller:
+    """Takes deposits and keeps their order."""
+
+    deposits: Deposits
+    accounts: Table[tuple[int, ...]]
+
+    @on(Deposit)
+    async def deposit(self, given: Deposit) -> Booked:
+        before = await self.accounts.get(given.account) or ()
+        await self.accounts.put(given.account, (*before, given.number))
+        return Booked(given.account, given.number, (await self.deposits.of(given.account)).count)
+
+    @command(key="account")
+    async def pay(self, account: str, number: int) -> Booked:
+        before = await self.accounts.get(account) or ()
+        await self.accounts.put(account, (*before, number))
+        return Booked(account, number, len(before))
+
+
+@component
+class Auditor:
+    """Hears of each booking once."""
+
+    heard: Table[tuple[int, ...]]
+
+    @on(Booked)
+    async def hear(self, booked: Booked) -> None:
+        before = await self.heard.get(booked.account) or ()
+        await self.heard.put(booked.account, (*before, booked.number))
+
+
+app = App("bank", Deposits, Teller, Auditor)
