@@ -23,6 +23,22 @@ class Subject:
         field = self.field
         field.rank(1)
 
+    def bound_twice(self, other: Any) -> None:
+        field = self.field
+        field.rank(1)
+        field = other
+        field.rate(1)
+
+    def bound_in_a_loop(self, xs: Any) -> Any:
+        whole = self
+        for x in xs:
+            field, size = self.field, whole.other.size
+            yield lambda: field.rank(size, x)  # noqa: B023  only read
+
+    def bound_for_a_closure(self, xs: Any) -> Any:
+        field = self.field
+        return [lambda: field.rank(x) for x in xs]  # noqa: B023  only read
+
     def passed(self) -> None:
         print(self.field, self.other.size)
 
@@ -68,7 +84,10 @@ class Subject:
     ("name", "found"),
     [
         ("plain", {"field.rank"}),
-        ("alias", {"field"}),
+        ("alias", {"field.rank"}),
+        ("bound_twice", {"field"}),
+        ("bound_in_a_loop", {"field", "other.size"}),
+        ("bound_for_a_closure", {"field.rank"}),
         ("passed", {"field", "other.size"}),
         ("stored", {"field", "other"}),
         ("awaited", {"field", "other.rank"}),

@@ -49,12 +49,12 @@ def trace(
 def _list(archive: Archive, console: Console) -> None:
     traces = [archive.spans.trace(trace) for trace in archive.spans.newest(_LISTED)] if archive.spans else []
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("trace", "at (UTC)", "what", "origin", "request", "took", "spans", ""):
-        table.add_column(title, justify="right" if title in ("origin", "took", "spans") else "left", no_wrap=True)
+    for title in ("trace", "UTC", "what", "origin", "request", "took", "spans", ""):
+        table.add_column(title, justify="right" if title in ("origin", "took", "spans") else "left", overflow="fold")
     for spans in traces:
         first, failed = spans[0], sorted({span.status for span in spans} - {"ok"})
         table.add_row(
-            f"{first.trace_id:032x}"[:12], _at(first.start_ns), Text(first.name, style="bold"), str(first.origin or ""),
+            f"{first.trace_id:032x}"[:8], _at(first.start_ns)[11:19], Text(first.name, style="bold"), str(first.origin or ""),
             Text(first.request), _span(max(span.end_ns for span in spans) - first.start_ns), str(len(spans)),
             Text(", ".join(failed), style="red"),
         )  # fmt: skip

@@ -1,23 +1,34 @@
-"""Comparison of two runs of one input: how much was compared, and the first place where they part."""
+"""Comparison of two runs of one input: how much was compared, where they part, and what only follows from that.
+
+A step that was given the same, read the same and yet did something else is where a run parted. One that was given or
+read something else follows from an earlier difference, or accuses whoever answered it.
+"""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
+from allotrope.evidence.contrast import Contrast, Symptom, brief, contrast, decoded, shown
 from allotrope.evidence.runs import Run, Step
-from allotrope.kernel import codec
+
+Key = tuple[int, str, str]  # rank, path and title: the name of a step in every run
+Steps = dict[Key, Step]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One place where two runs part: `where` is `Component.operation`, a table or a view."""
+    """One place where two runs part: `where` is `Component.operation`, a table, a view or one of its figures."""
 
     where: str
     what: str
+    symptom: Symptom = "value"
+    rank: int = 0  # of the input, counted from 1; 0 for what needs no comparison
+    follows: bool = False  # from a difference further up
 
 
 class Counts(msgspec.Struct):
-    """How much was compared."""
+    """How much was compared, and how much disturbed."""
 
     runs: int = 0
     inputs: int = 0
@@ -29,6 +40,11 @@ class Counts(msgspec.Struct):
     doubled: int = 0
     kills: int = 0
 
+    @property
+    def compared(self) -> int:
+        """Return how many things were compared."""
+        return self.inputs + self.deliveries + self.events + self.rows + self.figures
+
     def add(self, other: "Counts") -> None:
         """Add another's counts."""
         for name in self.__struct_fields__:
@@ -38,72 +54,150 @@ class Counts(msgspec.Struct):
 def compared(reference: Run, found: Run) -> tuple[Counts, list[Difference]]:
     """Return what was compared and the differences, the first in causal order first."""
     counts = Counts(runs=1, repeats=found.repeats, doubled=found.doubled)
-    differences = [Difference(where, what) for where, what in found.findings]
-    differences += _steps(reference, found, counts)
-    for number, (one, other) in enumerate(zip(reference.outcomes, found.outcomes, strict=True), 1):
-        if other != ("", ""):
-            counts.inputs += 1
-            if one != other:
-                differences.append(Difference(other[0], f"input {number} got {other[1]:.70}, not {one[1]:.70}"))
-    differences += _rows("table", reference.tables, found.tables, counts)
-    differences += _rows("view", reference.views, found.views, counts)
+    differences = own(found)
+    differences += Stepwise(reference, found, counts).differences()
+    differences += _outcomes(reference, found, counts, {d.where for d in differences}, bool(differences))
+    for kind, ours, theirs in (("table", reference.tables, found.tables), ("view", reference.views, found.views)):
+        differences += _rows(kind, ours, theirs, counts, bool(differences))
     return counts, differences
 
 
-def _steps(reference: Run, found: Run, counts: Counts) -> Iterator[Difference]:
-    ours = {(step.rank, step.path, step.title): step for step in reference.steps}
-    theirs = {(step.rank, step.path, step.title): step for step in found.steps}
-    for key in sorted({*ours, *theirs}):
-        one, other = ours.get(key), theirs.get(key)
-        rank, _, title = key
-        if one is None or other is None:
-            did = "ran only here" if one is None else "did not run here"
-            yield Difference(_cause(key, ours, theirs), f"{title} {did}, on input {rank}")
-            continue
-        counts.deliveries += 1
-        counts.events += len(one.events)
-        if one != other:
-            yield Difference(title, f"on input {rank}: {_parted(one, other)}")
+def own(run: Run) -> list[Difference]:
+    """Return what is wrong in one run by itself."""
+    return [Difference(finding.where, finding.what, finding.symptom) for finding in run.findings]
 
 
-def _cause(key: tuple[int, str, str], ours: dict[Any, Step], theirs: dict[Any, Step]) -> str:
-    """Return the operation that published, or failed to publish, what only one side has."""
-    path = key[1]
-    return path.rpartition("/")[2].partition("#")[0] if path else key[2]
+class Stepwise:
+    """The steps of two runs, side by side in causal order."""
+
+    def __init__(self, reference: Run, found: Run, counts: Counts) -> None:
+        """Count into `counts`."""
+        self.ours: Steps = {(step.rank, step.path, step.title): step for step in reference.steps}
+        self.theirs: Steps = {(step.rank, step.path, step.title): step for step in found.steps}
+        self.views, self.tables, self.counts = set(reference.views), set(reference.tables), counts
+        self.spoiled: set[str] = set()  # tables that an earlier step has left otherwise
+        self.altered = False  # whether an earlier step has published otherwise, so that views may differ, too
+
+    def differences(self) -> Iterator[Difference]:
+        """Yield each step that did something else, or ran on one side only."""
+        for key in sorted({*self.ours, *self.theirs}):
+            one, other = self.ours.get(key), self.theirs.get(key)
+            if one is None or other is None:
+                yield self._lone(key, here=one is None)
+                self.altered = True
+                continue
+            self.counts.deliveries += 1
+            self.counts.events += len(one.events)
+            if one.did != other.did:
+                yield self._blamed(one, other)
+                self.altered |= one.events != other.events
+                if one.writes != other.writes:
+                    self.spoiled |= {table for table, *_ in (*one.writes, *other.writes)}
+
+    def _lone(self, key: Key, *, here: bool) -> Difference:
+        """Return the difference of a step that only one side has: its publisher's, unless that did the same."""
+        rank, path, title = key
+        parent, _, last = path.rpartition("/")
+        above = (rank, parent, last.partition("#")[0])
+        one, other = self.ours.get(above), self.theirs.get(above)
+        sound = not path or (one is not None and other is not None and one.events == other.events)
+        what = f"it ran on input {rank} {'here' if here else 'in the reference'} only"
+        return Difference(title, what, "events", rank, not sound)
+
+    def _blamed(self, one: Step, other: Step) -> Difference:
+        """Return who is to blame that two steps of one name did not do the same."""
+        where, given = other.title, f"on {other.kind} {brief(other.body)}".rstrip()
+        if one.body != other.body:
+            return Difference(where, f"{given}: it was given something else", rank=other.rank, follows=True)
+        for ours, theirs in zip_longest(one.tape, other.tape):
+            if ours == theirs:
+                continue
+            if ours and theirs and (ours[0].rstrip("!"), ours[1]) == (theirs[0].rstrip("!"), theirs[1]):
+                return self._misread(one, other, given, (ours, theirs))
+            break
+        found = _done(one, other)
+        return Difference(where, f"{given}: {found.words}", found.symptom, other.rank)
+
+    def _misread(self, one: Step, other: Step, given: str, reads: tuple[Any, Any]) -> Difference:
+        """Return the blame when the steps asked the same and got different answers: a table's, a view's or a query's."""
+        (what, asked, ours), (_, _, theirs) = reads
+        found, (name, _, _) = contrast(decoded(ours), decoded(theirs)), what.rpartition(".")
+        key = brief(asked)
+        if name in self.tables:
+            says = f"{given}: it read {name}{f'[{key}]' if key else ''} as {found.words}"
+            return Difference(other.title, says, "read", other.rank, name in self.spoiled)
+        if name in self.views:
+            figure = _figure(decoded(ours), decoded(theirs))
+            says = f"{given}, read by {other.title} for {key.rpartition(', ')[0]}: {found.words}"
+            return Difference(f"{name}.{figure}" if figure else name, says, found.symptom, other.rank, self.altered)
+        says = f"asked by {other.title} for ({key}): it answered {found.words}"
+        return Difference(what.rstrip("!"), says, found.symptom, other.rank, self.altered or bool(self.spoiled))
 
 
-def _parted(one: Step, other: Step) -> str:
+def _figure(one: Any, other: Any) -> str:
+    parted = (name for name in one if one[name] != other.get(name)) if isinstance(one, dict) else iter(())
+    return next(parted, "")
+
+
+def _done(one: Step, other: Step) -> Contrast:
+    """Return the first thing that two steps of one name did not do alike."""
     if one.error != other.error:
-        return f"ended with {other.error or 'an answer'}, not {one.error or 'an answer'}"
+        ours, theirs = one.error or "an answer", other.error or "an answer"
+        return Contrast(f"it ended with {theirs:.60}, not {ours:.60}", "error")
     if one.events != other.events:
-        return f"published {_events(other)}, not {_events(one)}"
+        ours, theirs = ([kind for kind, _ in step.events] for step in (one, other))
+        if ours != theirs:
+            return Contrast(f"it published {_names(theirs)}, not {_names(ours)}", "events")
+        kind, mine, yours = next(
+            (a[0], a[1], b[1]) for a, b in zip(one.events, other.events, strict=True) if a != b
+        )
+        found = contrast(decoded(mine), decoded(yours))
+        return Contrast(f"it published {kind} with {found.words}", found.symptom)
     if one.writes != other.writes:
-        return f"wrote {_writes(other)}, not {_writes(one)}"
-    return f"answered {_shown(other.answer)}, not {_shown(one.answer)}"
+        return _written(one, other)
+    found = contrast(decoded(one.answer), decoded(other.answer))
+    return Contrast(f"it answered {found.words}", found.symptom)
 
 
-def _events(step: Step) -> str:
-    return ", ".join(f"{kind} {_shown(body)}" for kind, body in step.events) or "nothing"
+def _names(kinds: list[str]) -> str:
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "nothing"
 
 
-def _writes(step: Step) -> str:
-    return ", ".join(f"{table}[{key!r}] = {_shown(row)}" for table, key, row in step.writes) or "nothing"
+def _written(one: Step, other: Step) -> Contrast:
+    ours = {(table, key): row for table, key, row in one.writes}
+    theirs = {(table, key): row for table, key, row in other.writes}
+    for table, key in sorted({*ours, *theirs}):
+        mine, yours = ours.get((table, key)), theirs.get((table, key))
+        if mine != yours:
+            found = contrast(decoded(mine), decoded(yours))
+            return Contrast(f"it wrote {table}[{shown(key)}] as {found.words}", found.symptom)
+    return Contrast("it wrote the same rows in another order", "order")
 
 
-def _shown(data: bytes | None) -> str:
-    return "nothing" if not data else f"{codec.decode(data)!r:.100}"
+def _outcomes(
+    reference: Run, found: Run, counts: Counts, known: set[str], follows: bool  # noqa: FBT001 - of our own calls
+) -> Iterator[Difference]:
+    """Yield what callers got otherwise; that of a command was found among the steps already."""
+    for number, (one, other) in enumerate(zip(reference.outcomes, found.outcomes, strict=True), 1):
+        if other == ("", ""):  # asked of an earlier life of a run that was killed
+            continue
+        counts.inputs += 1
+        if one != other and other[0] not in known:
+            what = f"input {number} got {other[1]:.70}, not {one[1]:.70}"
+            symptom: Symptom = "order" if sorted(one[1]) == sorted(other[1]) else "value"
+            yield Difference(other[0], what, symptom, number, follows)
 
 
 def _rows(
-    what: str, ours: dict[str, dict[str, bytes]], theirs: dict[str, dict[str, bytes]], counts: Counts
+    kind: str, ours: dict[str, dict[str, bytes]], theirs: dict[str, dict[str, bytes]], counts: Counts, follows: bool  # noqa: FBT001 - of our own calls
 ) -> Iterator[Difference]:
     for name in sorted({*ours, *theirs}):
         one, other = ours.get(name, {}), theirs.get(name, {})
+        if kind == "table":
+            counts.rows += len({*one, *other})
+        else:
+            counts.figures += len({*one, *other})
         for key in sorted({*one, *other}):
-            if what == "table":
-                counts.rows += 1
-            else:
-                counts.figures += 1
             if one.get(key) != other.get(key):
-                here, there = _shown(other.get(key)), _shown(one.get(key))
-                yield Difference(name, f"{what} row {key!r} ends as {here}, not {there}")
+                found = contrast(decoded(one.get(key)), decoded(other.get(key)))
+                yield Difference(name, f"{kind} row {key!r} ends as {found.words}", found.symptom, 1 << 30, follows)

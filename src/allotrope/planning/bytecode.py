@@ -6,6 +6,7 @@ a function calls is not followed here; `facts` follows the methods of a componen
 
 import dis
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -80,27 +81,51 @@ def _scanned(code: CodeType, space: dict[str, Any], known: dict[str, Any]) -> It
     """Yield the mentions of one code object; `known` are the variables whose values can be told."""
     steps = [step for step in dis.get_instructions(code) if step.opname not in _PADDING]
     cells = {*code.co_cellvars, *code.co_freevars}
+    _bind(steps, cells, space, known)
     for index, step in enumerate(steps):
         if step.opname in ("IMPORT_NAME", "IMPORT_FROM"):
-            mention = _imported(steps, index, space)
-            behind = steps[index + 1]
-            if behind.opname.startswith("STORE_"):
-                target = (
-                    behind.argval if isinstance(behind.argval, str) else behind.argval[0]
-                )  # STORE_FAST_LOAD_FAST
-                known[target] = mention.values[-1]
-            yield mention
+            yield _imported(steps, index, space)
         elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
             if step.argval in space:
-                yield _chain(steps, index, step.argval, space[step.argval])
+                yield _chain(steps, index, step.argval, space[step.argval])[0]
         else:
             for name in _loaded(step, cells):
                 if name in known:
-                    yield _chain(steps, index, name, known[name])
+                    mention, end = _chain(steps, index, name, known[name])
+                    if known.get(_stored(steps, end + 1)) != mention:  # an alias is told by its own mentions
+                        yield mention
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             seen = {name: value for name, value in known.items() if name in constant.co_freevars}
             yield from _scanned(constant, space, seen)
+
+
+def _bind(steps: Steps, cells: set[str], space: dict[str, Any], known: dict[str, Any]) -> None:
+    """Add to `known` the local names of imports, and the aliases of fields that are bound once."""
+    bound = Counter(name for step in steps for name in _targets(step))
+    for index, step in enumerate(steps):
+        target = _stored(steps, index + 1)
+        if step.opname in ("IMPORT_NAME", "IMPORT_FROM") and target:
+            known[target] = _imported(steps, index, space).values[-1]
+        for name in _loaded(step, cells):
+            if known.get(name) is Instance:
+                mention, end = _chain(steps, index, name, Instance)
+                target = _stored(steps, end + 1)
+                if target and bound[target] == 1:
+                    known[target] = mention
+
+
+def _targets(step: dis.Instruction) -> tuple[str, ...]:
+    """Return the local variables that an instruction binds."""
+    if not step.opname.startswith("STORE_FAST") and step.opname != "STORE_DEREF":
+        return ()
+    names = (step.argval,) if isinstance(step.argval, str) else tuple(step.argval)
+    return names[:1] if step.opname == "STORE_FAST_LOAD_FAST" else names
+
+
+def _stored(steps: Steps, index: int) -> str:
+    """Return the variable that the value on top of the stack goes to; "" when it goes elsewhere."""
+    return (_targets(steps[index]) or ("",))[0] if index < len(steps) else ""
 
 
 def _loaded(step: dis.Instruction, cells: set[str]) -> list[str]:
@@ -118,20 +143,18 @@ def _loaded(step: dis.Instruction, cells: set[str]) -> list[str]:
     return [name for name in names if name not in cells]
 
 
-def _chain(steps: Steps, index: int, name: str, value: Any) -> Mention:
-    """Return the mention that the instruction at `index` begins."""
-    names, values, end = [name], [value], index
+def _chain(steps: Steps, index: int, name: str, value: Any) -> tuple[Mention, int]:
+    """Return the mention that the instruction at `index` begins, and the index of its last attribute."""
+    start = value if isinstance(value, Mention) else Mention((name,), (value,), called=False, line=0)
+    names, values, end = [*start.names], [*start.values], index
     pair = steps[index].argval
-    below = (
-        isinstance(pair, tuple) and name != pair[-1]
-    )  # another value lies on top: no attribute is taken of this one
+    below = isinstance(pair, tuple) and name != pair[-1]  # under another value, which takes what follows
     while not below and end + 1 < len(steps) and steps[end + 1].opname in _ATTRIBUTES:
         end += 1
         names.append(steps[end].argval)
         values.append(_attribute(values[-1], names[-1]))
-    return Mention(
-        tuple(names), tuple(values), not below and _is_called(steps, index, end), _line(steps[index])
-    )
+    called = not below and _is_called(steps, index, end)
+    return Mention(tuple(names), tuple(values), called, _line(steps[index])), end
 
 
 def _line(step: dis.Instruction) -> int:
