@@ -6,7 +6,12 @@ from examples.fraud.decisions import Decisions, Totals
 from examples.fraud.desk import Desk
 from examples.fraud.features import Champion, Risk, Spending
 from examples.fraud.intake import Intake
+from examples.fraud.lab.sampling import sample
 from examples.fraud.models import Models
 from examples.fraud.scoring import Scorer
 
-app = App("fraud", Intake, Spending, Risk, Champion, Models, Scorer, Decider, Desk, Decisions, Totals)
+app = App(
+    "fraud",
+    *(Intake, Spending, Risk, Champion, Models, Scorer, Decider, Desk, Decisions, Totals),
+    sample=sample,
+)

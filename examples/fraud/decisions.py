@@ -50,7 +50,8 @@ class Decisions:
     async def labelled(self, event: Labelled) -> None:
         """Join the truth to the decision."""
         if (row := await self.rows.get(event.id)) is not None:
-            known = Decision(row.id, row.verdict, row.probability, row.version, row.reviewer, bool(event.fraud))
+            truth = bool(event.fraud)
+            known = Decision(row.id, row.verdict, row.probability, row.version, row.reviewer, truth)
             await self.rows.put(event.id, known)
 
     @query

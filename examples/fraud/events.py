@@ -46,7 +46,7 @@ class Rejected(Event, key="id"):
 
 
 class Labelled(Event, key="id"):
-    """The truth about a payment, a week late: whether its cardholder has complained. `at` is when it was paid."""
+    """The truth about a payment, a week late: has its cardholder complained? `at` is when it was paid."""
 
     id: str
     terminal: str
@@ -82,7 +82,7 @@ class Decided(Event, key="id"):
 
 
 class Reviewed(Event, key="id"):
-    """What a person said about a payment that the model was not sure of; `reviewer` "" when nobody came in time."""
+    """What a person said about a payment that the model was not sure of; `reviewer` "" when nobody came."""
 
     id: str
     verdict: Verdict

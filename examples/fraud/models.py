@@ -1,6 +1,7 @@
 """Where trained models live: files named by version, pinned by the hash of their bytes."""
 
 import hashlib
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -39,14 +40,21 @@ class Models:
             raise Refused(f"{file}: the promoted model is not there; train it or restore the file")
         model = file.read_bytes()
         if digest_of(model) != digest:
-            raise Refused(f"{file}: its bytes are not those that were promoted; restore the file or promote it anew")
+            raise Refused(
+                f"{file}: its bytes are not those that were promoted; restore it or promote it anew"
+            )
         return Forest(model)
 
 
-def keep(model: bytes, folder: Path) -> tuple[str, str]:
-    """Store a model and return (version, digest): the version is named after its content."""
+def keep(model: bytes, folder: Path, version: str = "") -> tuple[str, str]:
+    """Store a model and return (version, digest); without a version it is named after its content.
+
+    Its file appears whole or not at all, so that several processes may store the same model.
+    """
     digest = digest_of(model)
-    version = f"forest-{digest[:8]}"
+    version = version or f"forest-{digest[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{version}.onnx").write_bytes(model)
+    partial = folder / f".{version}.{os.getpid()}"
+    partial.write_bytes(model)
+    partial.replace(folder / f"{version}.onnx")
     return version, digest

@@ -20,6 +20,7 @@ from allotrope.planning.documents import Document, document_of
 from allotrope.planning.plans import Plan, plan
 from allotrope.runtime.host import Host, Options
 from allotrope.runtime.telemetry.otlp import exporter
+from allotrope.runtime.telemetry.secrets import mask, secrets_in
 from allotrope.runtime.telemetry.sinks import Sink
 from allotrope.runtime.telemetry.spans import SpanStore
 from allotrope.stores.memory import MemoryLedger
@@ -50,8 +51,19 @@ def document(topology: str) -> Document:
     if path.suffix == ".toml":
         if not path.is_file():
             raise Refused(f"{topology}: no such topology file; presets are {', '.join(presets())}")
-        return document_of(path.read_text("utf-8"), topology, preset_text)
-    return document_of(preset_text(topology), f"{topology}.toml", preset_text)
+        found = document_of(path.read_text("utf-8"), topology, preset_text)
+    else:
+        found = document_of(preset_text(topology), f"{topology}.toml", preset_text)
+    mask.learn(secrets_in(found.values))
+    return found
+
+
+def hide(app: App) -> None:
+    """Mask the secrets among an app's own settings in all that this process shows from now on."""
+    for component in app.components.values():  # not by its fields: a plan has yet to say whether they can be read
+        for kind in component.kind.__mro__:
+            plain = {name: value for name, value in vars(kind).items() if name[0] != "_" and isinstance(value, str)}
+            mask.learn(secrets_in(plain))
 
 
 def load(name: str) -> App:
@@ -68,6 +80,7 @@ def load(name: str) -> App:
     app = getattr(module, variable or "app", None)
     if not isinstance(app, App):
         raise Refused(f"module `{module_name}` has no App called `{variable or 'app'}`")
+    hide(app)
     return app
 
 
@@ -96,7 +109,9 @@ def build(
     """Return a host of an app under a topology, not yet started. PlanRefused lists every fault of the two."""
     if isinstance(topology, str):
         topology = document(topology)
+    hide(app)
     made = topology if isinstance(topology, Plan) else plan(app, topology)
+    mask.learn(secrets_in(made.topology.setting))
     opened = stores(made.topology.durability, made.topology.partitions, folder)
     links = {"call": lambda operation, ask: direct(operation, ask), "loopback": loopback(differs)}
     return Host(made, opened, links, options)

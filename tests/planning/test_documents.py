@@ -1,6 +1,10 @@
 """Text to values and places, bases merged, one clear error for text that is no TOML."""
 
+import tomllib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.messages import Place
@@ -87,3 +91,24 @@ def test_bases_may_not_go_round() -> None:
     with pytest.raises(Refused) as caught:
         document_of('base = "one"', "shop.toml", texts.__getitem__)
     assert str(caught.value) == "two.toml:1  the bases go round: one -> two -> one; drop one"
+
+
+PIECES = (
+    "\n", "# a = 1\n", "a = 1\n", 'b."c d".e = "x = [ # \\" "\n', "f = [\n [1],\n 'x', # ]\n]\n", "[g]\n",
+    '[g."h i"]\n', "j = \'\'\'\n[k]\nl = 1\'\'\'\n", 'm = """a\\"""" \n', "n = { o = [1, 2], p = '}' }\n",
+    "[[q]]\n", "r = 1\r\n", "'s' = 1\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), unique=True).map("".join))
+def test_every_table_and_key_of_a_sound_text_is_found(text: str) -> None:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    made = document_of(text, "shop.toml", preset)
+    lines = text.splitlines()
+    for key in values:
+        line = lines[made.place(key).line - 1]
+        assert line.lstrip(" [\"'").startswith(key)
+    assert not {"k", "l", "k.l", "x"} & made.places.keys()

@@ -93,6 +93,38 @@ def test_what_is_reached_through_own_methods() -> None:
     assert made.reads["Deep.nothing"] == ()
 
 
+@component
+class Renamed:
+    spending: Spending
+    features: Features
+
+    def __init__(self, spending: Spending, features: Features) -> None:
+        self._spent = spending
+        self.features = features
+
+    @query
+    async def answer(self, card: str) -> str:
+        return str((await self._spent.of(card)).total)
+
+
+@component
+class Copied:
+    features: Features
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", self.features)
+
+    @query
+    async def answer(self, card: str) -> str:
+        return str(await self.source.total(card))  # type: ignore[attr-defined]  # set above
+
+
+def test_a_field_under_another_name_may_be_used_by_all() -> None:
+    made = planned(Spending, Features, Renamed, Copied)
+    assert made.reads["Renamed.answer"] == ("Spending",)
+    assert [reach.operation for reach in made.calls["Copied.answer"]] == ["total"]
+
+
 def test_an_instance_that_is_passed_on_may_use_all() -> None:
     made = planned(Spending, Features, Deep)
     assert [reach.operation for reach in made.calls["Deep.whole"]] == ["total"]

@@ -84,6 +84,22 @@ def test_what_an_operation_gives() -> None:
 
 
 @component
+class Sizes:
+    @every(days(0))
+    async def tick(self, tick: Tick) -> None: ...
+
+    @query(deadline_s=0)
+    async def ask(self) -> None: ...
+
+
+def test_periods_and_deadlines_are_over_zero() -> None:
+    assert faults(Sizes) == [
+        "Sizes.tick runs every 0:00:00; a period is over 0",
+        "Sizes.ask has deadline_s=0; it must be over 0",
+    ]
+
+
+@component
 class Scores:
     @command(key="card")
     async def score(self, card: str) -> Scored: ...

@@ -20,8 +20,9 @@ components
     query  total(card: str) -> Decimal
     needs  spending: Spending
   Scorer  (64 calls at once, 1024 waiting)
-    on     score(Payment) -> Scored
-    needs  features: Features
+    on       score(Payment) -> Scored
+    needs    features: Features
+    setting  threshold: float = 0.5    by the topology
   Desk  (64 calls at once, 1024 waiting, 250 ms each)
     on       open(Scored) -> Opened | None
     query    waiting() -> tuple[str, ...]
@@ -60,9 +61,6 @@ data path
          -> Scored
             Desk.open (on), as above
   Desk.close (command)
-
-settings
-  Scorer.threshold  0.5
 
 outside equality (read as they are, without waiting)
   Hurried.spending  Spending  at most 1 min old

@@ -1,7 +1,7 @@
 """Types that may cross a boundary, and declared faults: each fault with its whole message."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -191,6 +191,26 @@ def test_a_constructor_of_its_own_agrees_with_the_fields() -> None:
     assert faults(Handmade, text="[setting]\nHandmade.limit = 1\nHandmade.sheet = { lines = [] }") == [
         "Handmade.__init__ does not take the field `sheet`; add the parameter, or drop __init__",
         "Handmade.__init__ takes `width`, which is no field; annotate it in the class, or give it a default",
+    ]
+
+
+class Parent:
+    shared: ClassVar[dict[str, int]] = {}
+
+    @query
+    async def ask(self) -> int:
+        return 1
+
+
+@component
+class Child(Parent):
+    async def ask(self) -> int:
+        return 2
+
+
+def test_an_override_says_what_it_is() -> None:
+    assert faults(Child) == [
+        "Child.ask overrides the query of a parent undecorated, so it never runs; decorate it as well"
     ]
 
 

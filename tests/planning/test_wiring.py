@@ -207,15 +207,31 @@ def total(desk: Any) -> int:
 
 
 @component
-class Careless:
+class Passing:
     desk: Desk
-    features: Features
-    spending: Spending
-    rows: Table[Scored]
 
     @query
     async def wait(self) -> int:
         return total(self.desk)
+
+    @on(Opened)
+    async def read(self, opened: Opened) -> None:
+        if total(self):
+            return None
+
+
+def test_a_field_that_is_passed_on_may_be_asked_all_its_queries() -> None:
+    assert faults(Desk, Passing) == [
+        "Passing.read reads the table Desk.cases of another component, Passing.read -> Desk.waiting: "
+        "what it finds depends on timing; make it a View, or carry the value in the event"
+    ]
+
+
+@component
+class Careless:
+    features: Features
+    spending: Spending
+    rows: Table[Scored]
 
     @query
     async def peek(self) -> str:
@@ -229,11 +245,7 @@ class Careless:
 
 
 def test_faces_are_used_as_they_are() -> None:
-    assert faults(Spending, Features, Desk, Careless) == [
-        "Careless.wait passes `desk` on as a whole, so it may run the command Desk.close; "
-        "call `self.desk.QUERY(...)` directly, so that the plan can see it",
-        "Careless.wait passes `desk` on as a whole, so it may run the handler Desk.open; "
-        "call `self.desk.QUERY(...)` directly, so that the plan can see it",
+    assert faults(Spending, Features, Careless) == [
         "Careless.peek uses `features.totl`, which is no operation of Features. Nearest: `total`.",
         "Careless.peek uses `spending.entries`; a view is read with `spending.of(key)` only",
         "Careless.keep uses `rows.put`, but a query only reads; make it a command",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from rich.text import Text
 from examples.fraud.desk import Case
 from examples.fraud.lab.trial import Figures
 
-LABEL = 10  # columns that the name of a phase takes
+LABEL = 14  # columns that the name of a line takes
 
 
 class Phase:
@@ -46,18 +47,17 @@ class Screen:
 
     def line(self, label: str, text: str) -> None:
         """Print one labelled line, folded under itself."""
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=LABEL)
-        grid.add_column(overflow="fold")
-        grid.add_row(Text(f"  {label}", "dim"), Text(text))
-        self.console.print(grid)
+        first, *rest = textwrap.wrap(text, self.console.width - LABEL) or [""]
+        self.console.print(Text.assemble((f"  {label}".ljust(LABEL), "dim"), first))
+        for more in rest:
+            self.console.print(Text(" " * LABEL + more))
 
     @contextmanager
     def phase(self, label: str, doing: str, total: int | None = None) -> Iterator[Phase]:
         """Show a bar while the phase goes on, and its result with the seconds that it took."""
         start = time.perf_counter()
         columns = (
-            TextColumn(f"  {label:{LABEL - 2}} {{task.description}}"),
+            TextColumn(f"  {label:{LABEL - 3}} {{task.description}}"),
             BarColumn(20),
             *(
                 (MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
@@ -75,13 +75,13 @@ class Screen:
 
     def verdicts(self, rows: Mapping[str, tuple[int, int]]) -> None:
         """Print (payments, frauds among them) per verdict."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("  verdict")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column(" verdict")
         for name in ("payments", "frauds", "of all frauds"):
             table.add_column(name, justify="right")
         frauds = max(1, sum(count for _, count in rows.values()))
         for verdict, (payments, count) in rows.items():
-            table.add_row(f"  {verdict}", f"{payments:,}", f"{count:,}", f"{count / frauds:.0%}")
+            table.add_row(f" {verdict}", f"{payments:,}", f"{count:,}", f"{count / frauds:.0%}")
         self.console.print(table)
 
     def cases(self, cases: Sequence[Case], most: int = 3) -> None:
@@ -93,27 +93,20 @@ class Screen:
 
     def presets(self, figures: Sequence[Figures]) -> int:
         """Print what each preset costs; the others are compared with the first. Return the differences."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("  preset")
-        for name in (
-            "durable",
-            "decisions\nper s",
-            "CPU µs\neach",
-            "p50\nms",
-            "p99\nms",
-            "MB",
-            "equal\nanswers",
-        ):
-            table.add_column(name, justify="right")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         reference, differing = figures[0].answers, 0
+        table.add_column(" preset", no_wrap=True)
+        equal = f"equal of\n{len(reference):,}"
+        for name in ("durable", "decisions\nper s", "CPU µs\neach", "p50\nms", "p99\nms", "MB", equal):
+            table.add_column(name, justify="right", no_wrap=True)
         for one in figures:
             apart = unequal(reference, one.answers)
             differing += len(apart)
-            equal = f"{len(reference) - len(apart):,} of {len(reference):,}"
+            same = Text(f"{len(reference) - len(apart):,}", "bold red" if apart else "green")
             table.add_row(
-                f"  {one.preset}", one.durability, f"{one.rate:,.0f}", f"{one.cpu_us:,.0f}",
+                f" {one.preset}", one.durability, f"{one.rate:,.0f}", f"{one.cpu_us:,.0f}",
                 f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}", f"{one.memory_mb:,.0f}",
-                "reference" if one is figures[0] else Text(equal, "bold red" if apart else "green"),
+                "reference" if one is figures[0] else same,
             )  # fmt: skip
         self.console.print(table)
         for one in figures[1:]:
@@ -127,10 +120,10 @@ class Screen:
             self.line("differs", f"payment {apart[0]}: {here} in the reference, {there} in {other.preset}")
 
     def commands(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Print commands to try, each with what it shows; on narrow screens below one another."""
-        for command, says in rows:
-            self.console.print(Text.assemble("  ", (command, "cyan")), soft_wrap=True)
-            self.console.print(Text(f"      {says}", "dim"))
+        """Print commands to try, each below what it shows; never folded, so that they can be copied."""
+        for says, command in rows:
+            self.console.print(Text(f"  {says}", "dim"))
+            self.console.print(Text(f"    {command}", "cyan"), soft_wrap=True)
 
 
 def unequal(reference: Mapping[str, object], other: Mapping[str, object]) -> list[str]:

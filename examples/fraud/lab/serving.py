@@ -32,7 +32,7 @@ from examples.fraud.models import MODEL
 TOPOLOGY = "topology.toml"
 IN_FLIGHT = 16
 TRACED = 220.0  # euros; terminals ask for a trace of what is above
-ALONE = 300  # payments sent one at a time, for the latency without a queue
+ALONE = 1000  # inputs of the first day sent one at a time, for the latency without a queue
 
 Watch = Callable[[int], None]  # told how many more inputs are through
 
@@ -42,13 +42,14 @@ class Tally:
     """What sending has cost: times in seconds, of the wall clock and of the CPU of this process.
 
     `latency_s` is from publishing a payment until its last effect is committed; `origins` tells the place of
-    each payment in the log.
+    each payment in the log, `traced` which payments were surely traced.
     """
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
     latency_s: list[float] = field(default_factory=list)
     origins: dict[str, int] = field(default_factory=dict)
+    traced: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -69,24 +70,34 @@ class Tally:
 def emptied(folder: Path, *, keep: bool) -> None:
     """Make `folder` ready for a run: what an earlier one left there is deleted, or kept beside it.
 
-    Raises Refused while that run is alive, and when the folder holds what is not ours to delete.
+    Raises Refused while that run is alive, when the folder holds what is not ours to delete, and when it
+    cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    left = [path for path in folder.iterdir() if path.suffix != ".lock"]
-    if left and not (folder / TOPOLOGY).is_file():
-        raise Refused(f"{folder}: holds `{left[0].name}`, which no earlier run has left; name another folder")
-    locks = [Lock(path) for path in folder.glob("*.lock")]
-    if keep and left:
-        folder.rename(_beside(folder))
-        folder.mkdir()
-    else:
-        # The mark goes last: should this be interrupted, the next run still knows the folder.
-        for path in sorted(left, key=lambda path: path.name == TOPOLOGY):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        left = [path for path in folder.iterdir() if path.suffix != ".lock"]
+        if left and not (folder / TOPOLOGY).is_file():
+            raise Refused(
+                f"{folder}: holds `{left[0].name}`, which no earlier run has left; name another folder"
+            )
+        locks = [Lock(path.with_suffix(".db")) for path in folder.glob("*.lock")]
+        if keep and left:
+            folder.rename(_beside(folder))
+            folder.mkdir()
+        else:
+            _delete(left, locks)
         for lock in locks:
-            lock.mark("")
+            lock.release()
+    except OSError as error:
+        raise Refused(f"{folder}: {error.strerror}; name a folder that can be written") from error
+
+
+def _delete(left: list[Path], locks: list[Lock]) -> None:
+    # The mark of a run goes last: should this be cut short, the next run still knows the folder for ours.
+    for path in sorted(left, key=lambda path: path.name == TOPOLOGY):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     for lock in locks:
-        lock.release()
+        lock.mark("")  # else a store would miss the file that it had written
 
 
 def _beside(folder: Path) -> Path:
@@ -117,9 +128,12 @@ async def send(host: Host, arrivals: Iterator[Arrival], tally: Tally, watch: Wat
             watch(1)
 
     wall, cpu = time.perf_counter(), time.process_time()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(width):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(width):
+                group.create_task(worker())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     tally.wall_s += time.perf_counter() - wall
     tally.cpu_s += time.process_time() - cpu
 
@@ -131,6 +145,7 @@ async def _sent(host: Host, arrival: Arrival, tally: Tally) -> None:
     event, trace = arrival.event, ""
     if isinstance(event, Submitted) and event.amount >= TRACED:
         trace = _traceparent(arrival.request)
+        tally.traced.append(event.id)
     start = time.perf_counter()
     origin = await host.publish(event, Input(request=arrival.request, at=arrival.at, traceparent=trace))
     await host.settled(origin)
@@ -148,7 +163,7 @@ def _traceparent(request: str) -> str:
 async def send_first(host: Host, arrivals: list[Arrival], watch: Watch) -> tuple[Tally, Tally]:
     """Feed a day: a few payments one at a time, the others side by side. Return what each kind has cost."""
     alone, beside, queue = Tally(), Tally(), iter(arrivals)
-    await send(host, islice(queue, ALONE), alone, watch, 1)
+    await send(host, islice(queue, min(ALONE, len(arrivals) // 4)), alone, watch, 1)
     await send(host, queue, beside, watch, IN_FLIGHT)
     return alone, beside
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ class Show:
         payments, schedule = self._payments()
         model = await self._model(payments, schedule)
         host = opened(topology(compose.DEFAULT, options.folder, self._models))
-        async with AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(host.drain)
             await host.start()
             if options.metrics is not None:
@@ -88,7 +88,8 @@ class Show:
             self._outlook()
             if screen.watched:
                 screen.title("The app is up; Ctrl-C stops it.")
-                await asyncio.Event().wait()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
         return 1 if differing else 0
 
     @property
@@ -106,6 +107,7 @@ class Show:
             else:
                 payments, schedule = _read(options.data, options.days)
                 source = str(options.data)
+            _examine(payments.between(schedule.live, schedule.last), "decisions")
             phase.result = (
                 f"{source}: {len(payments):,} payments, {int(payments.fraud.sum()):,} of them frauds"
             )
@@ -120,6 +122,7 @@ class Show:
         first, last = schedule.training
         with self.screen.phase("training", f"on {first} to {last}") as phase:
             known = payments.between(schedule.first, last)
+            _examine(known.between(first, last), "training")
             model = keep(await apart(trained, known, first, last), self._models)
             rows = len(known.between(first, last))
             phase.result = f"{model[0]} from {rows:,} payments of {first} to {last}, through the app's views"
@@ -169,10 +172,12 @@ class Show:
         screen.line("quality", f"AUC {auc:.3f}, average precision {precision:.3f} over all payments above")
         alone, beside = self.alone, self.beside
         screen.line("speed", f"{beside.rate:,.0f} decisions per second, {IN_FLIGHT} in flight")
-        for name, tally in (("alone", alone), ("in flight", beside)):
-            p50, p99 = tally.quantile_ms(0.5), tally.quantile_ms(0.99)
-            says = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms from publishing a payment to its last commit"
-            screen.line("latency", f"{says}, {name} ({len(tally.latency_s):,} payments)")
+        single, many = (
+            f"p50 {t.quantile_ms(0.5):.2f} ms, p99 {t.quantile_ms(0.99):.2f} ms" for t in (alone, beside)
+        )
+        screen.line(
+            "latency", f"alone {single}; {IN_FLIGHT} in flight {many}; from publishing to the last commit"
+        )
         seconds = time.process_time()
         screen.line(
             "cost", f"{beside.cpu_us:.0f} µs of CPU each; {seconds:.1f} CPU-s and {memory_mb():.0f} MB so far"
@@ -186,44 +191,48 @@ class Show:
     # -- the other presets
 
     async def _compare(self, reference: Figures, setting: Setting) -> int:
-        """Let every other preset serve the first day, show what each costs, and return how many answers differ."""
-        screen, begun = self.screen, time.perf_counter()
+        """Let every other preset serve the first day, show the costs, and return how many answers differ."""
+        screen = self.screen
         screen.title(f"The same payments of {setting.schedule.live} under the other presets")
         rows, left_out = [reference], []
+        end = time.perf_counter() + COMPARING_S
         for preset in compose.presets():
             if preset == compose.DEFAULT:
                 continue
-            # The next one may take as long as the slowest so far.
-            if (time.perf_counter() - begun) * (1 + 1 / len(rows)) > COMPARING_S:
-                left_out.append(preset)
-                continue
             with screen.phase("preset", preset) as phase:
-                rows.append(await apart(figures, preset, setting))
-                phase.result = f"{preset}, in a process of its own"
+                try:
+                    async with asyncio.timeout(end - time.perf_counter()):
+                        rows.append(await apart(figures, preset, setting))
+                    phase.result = f"{preset}, in a process of its own"
+                except TimeoutError:
+                    left_out.append(preset)
+                    phase.result = f"{preset}: left out, all presets together have {COMPARING_S:.0f} s"
         differing = screen.presets(rows)
-        if left_out:
-            screen.line("left out", f"{', '.join(left_out)}: no time left of {COMPARING_S:.0f} s")
-        screen.line("answers", f"{differing} differ" if differing else "all equal, bit for bit")
+        verdict = f"{differing:,} differ" if differing else "all equal, bit for bit"
+        screen.line("answers", f"{verdict}; not compared: {', '.join(left_out)}" if left_out else verdict)
         return differing
 
     def _outlook(self) -> None:
         """Show what to try next, on a payment of this run."""
         origins = {**self.alone.origins, **self.beside.origins}
-        declined = [key for key, decision in self.decisions.items() if decision.verdict == "decline"]
-        chosen = max(declined or self.decisions, key=lambda key: self.decisions[key].probability)
+        traced = {*self.alone.traced, *self.beside.traced}
+        # Best a payment with a trace, and of these the surest fraud.
+        chosen = max(self.decisions, key=lambda key: (key in traced, self.decisions[key].probability, key))
         origin, folder = origins[chosen], self.options.folder
-        self.screen.title(f"Look next, for instance at payment {chosen}, which is input {origin}")
-        given = f"examples.fraud --folder {folder}"
+        self.screen.title(f"Look next, for instance at payment {chosen}, which was input {origin}")
         self.screen.commands(
             [
-                (f"allotrope trace {origin} --folder {folder}", "what happened to it, with times"),
-                (f"allotrope replay {origin} {given} --debug", "decide it once more, under a debugger"),
-                (f"allotrope impact {origin} {given}", "all that came of it"),
+                ("what happened to it, with times", f"allotrope trace {origin} --folder {folder}"),
                 (
-                    "allotrope check examples.fraud",
-                    "every preset, with delays, repeats and kills: equal answers?",
+                    "its decisions once more, from their records",
+                    f"allotrope replay {origin} examples.fraud --folder {folder}",
                 ),
-                ("allotrope plan examples.fraud", "what runs where"),
+                ("all that came of it", f"allotrope impact {origin} --folder {folder}"),
+                (
+                    "every preset, with delays, repeats and kills: are the answers equal?",
+                    "allotrope check examples.fraud",
+                ),
+                ("what runs where", "allotrope plan examples.fraud"),
             ]
         )
 
@@ -238,6 +247,16 @@ def _read(folder: Path, days: int) -> tuple[Transactions, Schedule]:
             f"{schedule.first} on are needed too. Add them, or lower --days"
         )
     return dataset.read(folder, schedule.first, last), schedule
+
+
+def _examine(payments: Transactions, use: str) -> None:
+    """Raise DataRefused when the days of one use lack frauds or honest payments."""
+    frauds = int(payments.fraud.sum())
+    if frauds in (0, len(payments)):
+        raise DataRefused(
+            f"{frauds} frauds among {len(payments)} payments on the days of {use}; both kinds are needed. "
+            "Simulate more --customers, take more --days or another --seed, or name other --data"
+        )
 
 
 def _inputs(payments: Transactions, schedule: Schedule) -> int:

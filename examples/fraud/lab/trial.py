@@ -102,7 +102,7 @@ async def apart(function: Callable[..., R], *arguments: Any) -> R:
     """
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(there, function, arguments), daemon=True)
+    process = context.Process(target=_answer, args=(there, function, arguments))
     process.start()
     there.close()
     try:

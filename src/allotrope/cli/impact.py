@@ -10,11 +10,14 @@ from rich.tree import Tree
 
 from allotrope import compose
 from allotrope.cli.loading import Folder
-from allotrope.evidence.archive.impact import Consequence, impact as consequence_of
+from allotrope.evidence.archive.impact import Consequence
+from allotrope.evidence.archive.impact import impact as consequence_of
 from allotrope.evidence.archive.names import Archive, Found
 from allotrope.kernel.errors import Refused
 
-NAME = Parameter(help="An origin (42), an event (42/Intake.accept#000), a decision, a request id or a trace id.")
+NAME = Parameter(
+    help="An origin (42), an event (42/Intake.accept#000), a decision, a request id or a trace id."
+)
 _ROWS = 3  # of one table that are named before the rest is counted
 
 
@@ -29,17 +32,21 @@ def impact(identifier: Annotated[str, NAME], /, *, folder: Folder = compose.FOLD
 
 def show(archive: Archive, found: Found, console: Console) -> None:
     """Print the trees of all inputs found. Refused when no durable host has kept anything of them."""
-    known = [origin for origin in found.origins if archive.history.events(origin) or archive.history.records(origin)]
+    known = [
+        origin
+        for origin in found.origins
+        if archive.history.events(origin) or archive.history.records(origin)
+    ]
     if not known:
         raise Refused(
-            f"no decisions are kept of it in {archive.folder}: the app ran with durability none, or they have aged. "
-            f"Kept: {archive.kept()}"
+            f"no decisions are kept of it in {archive.folder}: the app ran with durability none, "
+            f"or they have aged. Kept: {archive.kept()}"
         )
     for origin in known:
         root = consequence_of(archive.history, origin, found.path, found.operation)
         tree = Tree(_event(root, whole=True), guide_style="dim")
         _grow(tree, root)
-        console.print(tree)
+        console.print(tree, soft_wrap=False)
         console.print(f"in all: {counted(root.totals())}", highlight=False)
 
 

@@ -1,9 +1,9 @@
 """Inputs as JSON lines, and their answers as JSON lines, in the order in which they came.
 
-    {"event": "Submitted", "data": {...}}                       accepted as the next input
-    {"call": "Desk.settle", "data": {...} or [...]}             a command, or a query: then all before it has ended first
+    {"event": "Submitted", "data": {...}}             accepted as the next input
+    {"call": "Desk.settle", "data": {...} or [...]}   a command; a query waits for all before it
 
-Beside these may stand `at`, `request`, `tenant`, `traceparent` and `deadline_s`. Not here: where lines come from.
+Beside these may stand `at`, `request`, `tenant`, `traceparent` and `deadline_s`.
 """
 
 import asyncio
@@ -66,12 +66,19 @@ class Feed:
     async def take(self, source: AsyncIterator[list[bytes]]) -> None:
         """Feed all lines of `source`; return once each has its answer."""
         self._printer = asyncio.create_task(self._print())
+        reading = asyncio.create_task(self._read(source))
+        try:
+            await _first((reading, self._printer))
+        finally:
+            reading.cancel()
+        await self.finish()
+
+    async def _read(self, source: AsyncIterator[list[bytes]]) -> None:
         async for lines in source:
             for line in lines:
                 self.tally.read += 1
                 if line.strip():
                     await self._begin(self.tally.read, line)
-        await self.finish()
 
     async def _begin(self, number: int, line: bytes) -> None:
         try:
@@ -90,7 +97,7 @@ class Feed:
             await self._queue.join()
 
     def _prepared(self, line: bytes) -> tuple[Work, bool]:
-        """Return what to do for a line, and whether it has to be alone. Refused says what is wrong with it."""
+        """Return what to do for a line, and whether it has to be alone. Refused says what is wrong."""
         given = msgspec.json.decode(line, type=Line)
         if bool(given.event) == bool(given.call):
             raise Refused('a line names an "event" or a "call", one of the two')
@@ -117,7 +124,8 @@ class Feed:
         for field in msgspec.json.decode(data, type=dict[str, msgspec.Raw]):
             if field not in kind.__struct_fields__:
                 raise Refused(f"{name} has no field `{field}`. {nearest(field, kind.__struct_fields__)}")
-        return _decoded(data, kind, name)
+        event: Event = _decoded(data, kind, name)
+        return event
 
     def _arguments(self, operation: Operation, data: msgspec.Raw) -> tuple[Any, ...]:
         door = self.host.wiring.door(operation.title, "")
@@ -125,12 +133,16 @@ class Feed:
         given = msgspec.json.decode(data, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
         if isinstance(given, list):
             if len(given) > len(kinds):
-                raise Refused(f"{operation.title} takes {len(kinds)} arguments, got {len(given)}: {', '.join(kinds)}")
+                raise Refused(
+                    f"{operation.title} takes {len(kinds)} arguments, got {len(given)}: {', '.join(kinds)}"
+                )
             given = dict(zip(kinds, given, strict=False))
         for name in given:
             if name not in kinds:
                 raise Refused(f"{operation.title} has no parameter `{name}`. {nearest(name, kinds)}")
-        named = {name: _decoded(raw, kinds[name], f"{operation.title}({name})") for name, raw in given.items()}
+        named = {
+            name: _decoded(raw, kinds[name], f"{operation.title}({name})") for name, raw in given.items()
+        }
         return door.arguments((), named)
 
     async def _publish(self, event: Event, about: Input) -> Answer:
@@ -168,7 +180,7 @@ class Feed:
             tally.first_refused = tally.first_refused or number
 
     async def abandon(self) -> None:
-        """Write the answers that there are, and Lost for the lines that have none; after the host has been drained."""
+        """Write the answers that there are, and Lost for lines that have none; after the host was drained."""
         if self._tasks:
             _, waiting = await asyncio.wait(self._tasks, timeout=1.0)
             for task in waiting:
@@ -187,7 +199,7 @@ class Feed:
 async def _first(tasks: tuple[asyncio.Task[Any], ...]) -> None:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
-        task.result()  # the printer never ends by itself: if it did, this raises why
+        task.result()  # the printer ends only when nobody reads what it writes: this raises it
 
 
 async def _answered(work: Work) -> Answer:
@@ -239,7 +251,7 @@ def _plain(value: Any) -> Any:
 
 
 async def lines_of(descriptor: int) -> AsyncIterator[list[bytes]]:
-    """Yield groups of lines from an open file; a thread reads, so that a terminal or a pipe may take its time."""
+    """Yield groups of lines from an open file; a thread reads, so a terminal may take its time."""
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes] = asyncio.Queue()
     room = threading.Semaphore(4)

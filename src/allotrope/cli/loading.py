@@ -10,7 +10,6 @@ from allotrope import compose
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused
 from allotrope.planning.plans import Plan, plan
-from allotrope.runtime.telemetry.secrets import mask, secrets_in
 
 AppName = Annotated[
     str, Parameter(help="The module that holds the app: `examples.fraud`, or `package.module:variable`.")
@@ -22,7 +21,7 @@ Folder = Annotated[Path, Parameter(name=["--folder", "-f"], help="Where the app 
 
 
 def loaded(name: str) -> App:
-    """Return the app of a module. Refused when it cannot be imported, with the line of the user's own code."""
+    """Return the app of a module. Refused, with the line of the user's code, when it cannot be imported."""
     try:
         return compose.load(name)
     except Refused:
@@ -36,11 +35,5 @@ def loaded(name: str) -> App:
 
 
 def planned(name: str, topology: str) -> Plan:
-    """Return the plan of an app under a topology; from here on the secrets of both are masked in all that is shown."""
-    app = loaded(name)
-    document = compose.document(topology)
-    mask.learn(secrets_in(document.values))
-    for component in app.components.values():
-        settings = {field.name: getattr(component.kind, field.name, None) for field in component.needs("setting")}
-        mask.learn(secrets_in(settings))
-    return plan(app, document)
+    """Return the plan of an app under a topology."""
+    return plan(loaded(name), compose.document(topology))

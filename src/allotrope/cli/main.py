@@ -18,10 +18,10 @@ from allotrope.runtime.telemetry.secrets import mask
 VERBS = {
     "new": "Write a small working app to begin with.",
     "plan": "Show what a topology makes of an app, or every reason why it cannot.",
-    "run": """Start an app, feed it with inputs, keep it up until Ctrl-C or SIGTERM; with --input until its end.
+    "run": """Start an app, feed it with inputs, keep it up until Ctrl-C; with --input until its end.
 
-A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data": {...}}, with `at`, `request` and
-`tenant` beside them. Answers come as JSON lines on stdout, all else on stderr.""",
+A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data": {...}}, with `at`,
+`request` and `tenant` beside them. Answers come as JSON lines on stdout, all else on stderr.""",
     "check": "Replay one input through all presets and compare the answers.",
     "trace": "Draw what happened to a request, with times.",
     "replay": "Compute a recorded decision again, and say whether it comes out the same.",
@@ -44,7 +44,9 @@ for _verb, _says in VERBS.items():
 @cli.meta.default
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    debug: Annotated[bool, Parameter(help="Show the traceback of what is refused.", show_default=False)] = False,
+    debug: Annotated[
+        bool, Parameter(help="Show the traceback of what is refused.", show_default=False)
+    ] = False,
 ) -> int:
     """Run one verb and return the exit code."""
     own = debug and tokens[:1] and tokens[0] in OWN_DEBUG
@@ -74,7 +76,9 @@ def main() -> None:
     try:
         code = cli.meta(result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        code = refusal(f"Refused: {error}\n`allotrope --help` lists the verbs, `allotrope VERB --help` their options.")
+        code = refusal(
+            f"Refused: {error}\n`allotrope --help` lists the verbs, `allotrope VERB --help` their options."
+        )
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # whoever read our output has had enough

@@ -55,6 +55,10 @@ def replay(
     different = sum(bool(result.differences) for result in results)
     if len(results) > 1:
         console.print(f"\n{len(results) - different:,} equal, {different:,} different", highlight=False)
+    if different:
+        console.print(
+            f"settings are those of {plan.name}; --topology takes others", style="dim", highlight=False
+        )
     return 1 if different else 0
 
 
@@ -68,14 +72,17 @@ def _records(archive: Archive, identifier: str, choice: Choice) -> list[Record]:
         names = ", ".join(f"{record.name}/{record.title}" for record in every[:_SHOWN])
         raise Refused(f"`{identifier}` has no such decision; there are {names}")
     raise Refused(
-        f"no decision of `{identifier}` is kept in {archive.folder}: the app ran with durability none, or it has aged. "
-        f"Kept: {archive.kept()}"
+        f"no decision of `{identifier}` is kept in {archive.folder}: the app ran with durability "
+        f"none, or it has aged. Kept: {archive.kept()}"
     )
 
 
 def _show(result: Replayed, console: Console) -> None:
     record = result.record
-    text = Text("different" if result.differences else "equal    ", style="bold red" if result.differences else "green")
+    text = Text(
+        "different" if result.differences else "equal    ",
+        style="bold red" if result.differences else "green",
+    )
     text.append(f"  {record.name}/{record.title}", style="not bold default")
     text.append(f"  {result.compared}" if not result.differences else "", style="not bold dim")
     console.print(text)

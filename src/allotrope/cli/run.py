@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -37,9 +36,14 @@ class Settings:
     topology: TopologyName = compose.DEFAULT
     folder: Folder = compose.FOLDER
     input: Annotated[
-        str, Parameter(name=["--input", "-i"], help="JSON lines to take, `-` for stdin.", allow_leading_hyphen=True)
+        str,
+        Parameter(
+            name=["--input", "-i"], help="JSON lines to take, `-` for stdin.", allow_leading_hyphen=True
+        ),
     ] = ""
-    metrics: Annotated[int | None, Parameter(help="Port for Prometheus, on 127.0.0.1; 0 takes a free one.")] = None
+    metrics: Annotated[
+        int | None, Parameter(help="Port for Prometheus, on 127.0.0.1; 0 takes a free one.")
+    ] = None
     log: Annotated[Style, Parameter(help="How logs are written, to stderr.")] = "text"
     log_level: Annotated[Level, Parameter(help="The least that is logged.")] = "info"
 
@@ -48,48 +52,47 @@ def run(app: AppName, /, *, settings: Annotated[Settings, Parameter(name="*")] =
     """Start an app, feed it with inputs, keep it up until it is told to stop."""
     configure(settings.log, settings.log_level)
     plan = planned(app, settings.topology)
-    try:
-        from uvloop import new_event_loop
-    except ImportError:  # not on this platform
-        new_event_loop = asyncio.new_event_loop
-    with _opened(settings.input) as source, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    source = _opened(settings.input)
+    with asyncio.Runner(loop_factory=_loop()) as runner:
         return runner.run(_serve(plan, settings, source))
 
 
-@contextlib.contextmanager
-def _opened(name: str) -> Iterator[int | None]:
-    if name in ("", "-"):
-        yield sys.stdin.fileno() if name else None
-        return
+def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        file = Path(name).open("rb")
+        import uvloop
+    except ImportError:  # not on this platform
+        return None
+    return uvloop.new_event_loop
+
+
+def _opened(name: str) -> int | None:
+    """Return the descriptor to read from. It is never closed: its reader may be in the middle of a line."""
+    if name in ("", "-"):
+        return sys.stdin.fileno() if name else None
+    try:
+        return os.open(name, os.O_RDONLY)
     except OSError as error:
         raise Refused(f"--input {name}: {error.strerror}") from None
-    with file:
-        yield file.fileno()
 
 
 async def _serve(plan: Plan, settings: Settings, source: int | None) -> int:
     host = compose.build(
         plan.app, plan, settings.folder, Options(sinks=compose.sinks(plan.app, settings.folder))
     )
-    stopping = _on_signals()
+    stopping, metrics = _on_signals(), None
     try:
         await host.start()
-        metrics = None if settings.metrics is None else serve(settings.metrics, host.services.meters, gauges(host))
-    except BaseException:
-        await host.close()
-        raise
-    _say(_greeting(plan, settings, metrics.address if metrics else ""))
-    begun = time.monotonic()
-    feed = Feed(host, sys.stdout)
-    with _progress(feed, host, settings.input):
-        await _until_the_end(host, feed, source, stopping)
-    try:
+        if settings.metrics is not None:
+            metrics = serve(settings.metrics, host.services.meters, gauges(host))
+        _say(_greeting(plan, settings, metrics.address if metrics else ""))
+        begun, feed = time.monotonic(), Feed(host, sys.stdout)
+        with _progress(feed, host, settings.input):
+            await _until_the_end(host, feed, source, stopping)
         return await _wind_up(host, feed, begun, stopped=stopping.is_set())
     finally:
         if metrics is not None:
             metrics.close()
+        await host.close()
 
 
 async def _until_the_end(host: Host, feed: Feed, source: int | None, stopping: asyncio.Event) -> None:
@@ -130,7 +133,8 @@ async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> in
     failure = host.stopped
     if failure is not None:
         await host.close()
-        raise failure if isinstance(failure, Refused) else Refused(f"{host.plan.app.name} has stopped: {failure}")
+        await feed.abandon()
+        raise Refused(f"{host.plan.app.name} has stopped itself: {failure}") from failure
     finished = await host.drain(GRACE_S)
     await feed.abandon()
     tally, seconds = feed.tally, time.monotonic() - begun
@@ -141,7 +145,7 @@ async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> in
         words.insert(0, f"{tally.answered:,} lines answered in {seconds:.1f} s{rate}")
     words += [f"{tally.faults:,} with a declared fault"] if tally.faults else []
     words += [f"{tally.refused:,} refused, first line {tally.first_refused}"] if tally.refused else []
-    words += [f"{host.effects.parked:,} events parked"] if host.effects.parked else []
+    words += [f"{host.effects.parked:,} parked"] if host.effects.parked else []
     left = len(host.flights.flows)
     if not finished:
         after = "the next start takes them up" if host.durable else "they are lost: durability is none"
@@ -197,7 +201,9 @@ def _progress(feed: Feed, host: Host, source: str) -> Iterator[None]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
         shown = progress.add_task("", told="")
-        beat = asyncio.get_running_loop().create_task(_beat(lambda told: progress.update(shown, told=told), feed, host))
+        beat = asyncio.get_running_loop().create_task(
+            _beat(lambda told: progress.update(shown, told=told), feed, host)
+        )
         try:
             yield
         finally:

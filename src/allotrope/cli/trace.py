@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -38,9 +37,13 @@ def trace(
         if others := found.traces[1:]:
             console.print(f"there are {len(others)} older traces: {', '.join(other[:8] for other in others)}")
         if (lost := archive.spans.kept().overflowed) > 0:
-            console.print(f"some spans may be missing: {lost:,} were lost, since the host made more than it could keep")
+            console.print(
+                f"some spans may be missing: {lost:,} were lost, since the host made more than it could keep"
+            )
     else:
-        console.print("this trace was not sampled; from the decision records, without times:\n", style="yellow")
+        console.print(
+            "this trace was not sampled; from the decision records, without times:\n", style="yellow"
+        )
         impact.show(archive, found, console)
     archive.close()
     return 0
@@ -50,12 +53,15 @@ def _list(archive: Archive, console: Console) -> None:
     traces = [archive.spans.trace(trace) for trace in archive.spans.newest(_LISTED)] if archive.spans else []
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("trace", "UTC", "what", "origin", "request", "took", "spans", ""):
-        table.add_column(title, justify="right" if title in ("origin", "took", "spans") else "left", overflow="fold")
+        table.add_column(
+            title, justify="right" if title in ("origin", "took", "spans") else "left", overflow="fold"
+        )
     for spans in traces:
         first, failed = spans[0], sorted({span.status for span in spans} - {"ok"})
         table.add_row(
-            f"{first.trace_id:032x}"[:8], _at(first.start_ns)[11:19], Text(first.name, style="bold"), str(first.origin or ""),
-            Text(first.request), _span(max(span.end_ns for span in spans) - first.start_ns), str(len(spans)),
+            f"{first.trace_id:032x}"[:8], _at(first.start_ns)[11:19], Text(first.name, style="bold"),
+            str(first.origin or ""), Text(first.request),
+            _span(max(s.end_ns for s in spans) - first.start_ns), str(len(spans)),
             Text(", ".join(failed), style="red"),
         )  # fmt: skip
     if traces:
@@ -89,13 +95,15 @@ def _timed(rows: list[Row], found: Found, width: int) -> Table:
     for title in ("", "after", "took", "", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     names = max(len(lines + span.name) for lines, span in rows)
-    notes = max(len(span.status) for _, span in rows)
-    widest = min(max(width - names - notes - 24, _BAR[0]), _BAR[1])
+    notes = max(0 if span.status == "ok" else len(span.status) for _, span in rows)
+    widest = min(max(width - names - notes - 30, _BAR[0]), _BAR[1])
     for lines, span in rows:
         good = span.status == "ok"
         name = Text(lines, style="dim").append(span.name, style="not dim" if good else "not dim bold red")
         marked = bool(found.path or found.operation) and _is_meant(span, found)
-        note = Text("" if good else span.status, style="red").append(" <" if marked else "", style="bold yellow")
+        note = Text("" if good else span.status, style="red").append(
+            " <" if marked else "", style="bold yellow"
+        )
         bar = Text(_bar(span, start, end, widest), style="cyan" if good else "red")
         table.add_row(name, _span(span.start_ns - start), _span(span.end_ns - span.start_ns), bar, note)
     return table

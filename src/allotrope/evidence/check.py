@@ -2,24 +2,27 @@
 
 The first run is calm, in one process and one instance, and is the reference. Every other one has two instances of
 each component, another order of work, repeats, its own hash seed, and, where the layout keeps anything, a kill -9
-followed by a restart. Not here: which layouts there are (`compose`).
+followed by a restart. Where answers differ, a few more runs try each disturbance alone. Not here: which layouts there
+are (`compose`), what to do about a difference (`hints`).
 """
 
 import asyncio
-import os
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from allotrope.evidence.compare import Counts, Difference, compared
+from allotrope.evidence.chaos import STIRS, Stir
+from allotrope.evidence.compare import Counts, Difference, Loose, compared, own
+from allotrope.evidence.office import Office
 from allotrope.evidence.runs import Job, Run
-from allotrope.kernel import codec
-from allotrope.kernel.errors import Refused
+from allotrope.planning.plans import Plan
 
-ATTEMPTS = 3
+Cause = Stir | str  # a disturbance, the name of a layout, or NOTHING
+NOTHING = "nothing"
+TRIES = 2  # of each disturbance alone
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -29,95 +32,167 @@ class Layout(msgspec.Struct, frozen=True):
     durable: bool
 
 
+class Place(msgspec.Struct):
+    """Where answers differ: what differed first, in which runs (layout, seed), and what alone brings it out."""
+
+    first: Difference
+    runs: list[tuple[str, int]] = []
+    causes: tuple[Cause, ...] = ()
+
+
 class Verdict(msgspec.Struct, kw_only=True):
     """What a check found, by layout. Nothing compared is a failure, too."""
 
     counts: dict[str, Counts]
-    differences: dict[tuple[str, str], list[str]]  # (where, first thing wrong) -> runs that show it
+    places: dict[str, Place] = {}
+    followed: dict[str, int] = {}  # what differs only because of those, and in how many runs
+    failures: dict[str, int] = {}  # what ended with an error that nobody declared, alike in every run
+
+    @property
+    def compared(self) -> int:
+        """Return how many things were compared."""
+        return sum(counts.compared for counts in self.counts.values())
 
     @property
     def equal(self) -> bool:
         """Return whether something was compared and nothing differed."""
-        return not self.differences and any(c.deliveries + c.inputs for c in self.counts.values())
+        return not self.places and not self.followed and self.compared > 0
+
+    def note(self, run: tuple[str, int], differences: Iterable[Difference]) -> None:
+        """Keep the first difference of each place in a run."""
+        seen: set[str] = set()
+        for difference in differences:
+            where = difference.where
+            if where in seen:
+                continue
+            seen.add(where)
+            if difference.follows:
+                self.followed[where] = self.followed.get(where, 0) + 1
+                continue
+            place = self.places.setdefault(where, Place(difference))
+            place.runs.append(run)
+            if difference.rank < place.first.rank:
+                place.first = difference
+
+    def close(self, reference: Run) -> None:
+        """Put the places in causal order and drop from what followed what is a place of its own."""
+        self.places = dict(sorted(self.places.items(), key=lambda item: (item[1].first.rank, item[0])))
+        self.followed = {where: runs for where, runs in self.followed.items() if where not in self.places}
+        failed = Counter(step.error for step in reference.steps if step.error.startswith("Failed: "))
+        self.failures = dict(failed.most_common())
 
 
 Progress = Callable[[int, int], None]
 
 
-async def check(
-    app: str, layouts: Sequence[Layout], seeds: int, worker: Sequence[str], progress: Progress = lambda done, all: None
-) -> Verdict:
-    """Return the verdict on the app of module `app`. `worker` is the command that runs one job from file to file."""
-    verdict = Verdict(counts={layout.name: Counts() for layout in layouts}, differences={})
-    total, done = 1 + seeds * len(layouts), 0
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to check: the app of module `app`, the reference layout first; `loose` is what may vary, as declared."""
+
+    app: str
+    layouts: tuple[Layout, ...]
+    seeds: int
+    loose: Loose = frozenset()
+
+
+async def check(request: Request, worker: Sequence[str], progress: Progress = lambda done, all: None) -> Verdict:
+    """Return the verdict on an app. `worker` is the command that runs one job from file to file."""
     with tempfile.TemporaryDirectory(prefix="allotrope-check-") as folder:
-        office = Office(Path(folder), worker)
-        reference, _ = await office.run(Job(app=app, preset=layouts[0].name, seed=0, watched=True), 0)
-        progress(1, total)
-        _note(verdict, "reference", [Difference(where, what) for where, what in reference.findings])
-        places = asyncio.Semaphore(max(1, os.cpu_count() or 1))
+        return await Check(request, Office(Path(folder), worker), progress).verdict()
 
-        async def one(layout: Layout, seed: int) -> None:
-            nonlocal done
-            job = Job(
-                app=app, preset=layout.name, seed=seed, temper="shuffled", replicas=2, kill=layout.durable,
-                recalled=reference.recalled,
-            )  # fmt: skip
-            async with places:
-                found, kills = await office.run(job, seed)
-            counts, differences = compared(reference, found)
-            counts.kills = kills
-            verdict.counts[layout.name].add(counts)
-            _note(verdict, f"{layout.name}, seed {seed}", differences)
-            done += 1
-            progress(done + 1, total)
 
+def varying(plan: Plan) -> Loose:
+    """Return (component, what it reads) of all loose reads, those made by way of another component included."""
+    loose = {(component, named) for component, _, named in plan.loose}
+    grown = True
+    while grown:
+        own = {component for component, _ in loose}
+        asked = {
+            (title.partition(".")[0], reach.component)
+            for title, reached in plan.calls.items()
+            for reach in reached
+            if reach.component in own
+        }
+        grown = not asked <= loose
+        loose |= asked
+    return frozenset(loose)
+
+
+class Check:
+    """One check under way."""
+
+    def __init__(self, request: Request, office: Office, progress: Progress) -> None:
+        """Compare every other run with one of the first layout."""
+        self.app, self.layouts, self.loose = request.app, request.layouts, request.loose
+        self.seeds, self.office, self.progress = request.seeds, office, progress
+        self.found = Verdict(counts={layout.name: Counts() for layout in request.layouts})
+        self.done, self.total = 0, 1
+
+    async def verdict(self) -> Verdict:
+        """Run everything and return what was found."""
+        self.total += self.seeds * len(self.layouts)
+        first = self.layouts[0]
+        self.reference, _ = await self.office.run(Job(app=self.app, preset=first.name, watched=True))
+        self._advance()
+        self.found.note(("reference", 0), own(self.reference))
+        await _together(self._compare(layout, seed) for seed in range(1, self.seeds + 1) for layout in self.layouts)
+        if any(place.first.rank for place in self.found.places.values()):
+            await self._narrow()
+        self.found.close(self.reference)
+        return self.found
+
+    def _advance(self) -> None:
+        self.done += 1
+        self.progress(self.done, self.total)
+
+    def _job(self, layout: Layout, seed: int, stirs: tuple[Stir, ...]) -> Job:
+        kill = layout.durable and "kill" in stirs
+        recalled = self.reference.recalled
+        return Job(app=self.app, preset=layout.name, seed=seed, stirs=stirs, kill=kill, recalled=recalled)
+
+    async def _compare(self, layout: Layout, seed: int) -> None:
+        run, kills = await self.office.run(self._job(layout, seed, STIRS))
+        counts, differences = compared(self.reference, run, self.loose)
+        counts.kills = kills
+        self.found.counts[layout.name].add(counts)
+        self.found.note((layout.name, seed), differences)
+        self._advance()
+
+    async def _narrow(self) -> None:
+        """Find out, for each place, which disturbance brings it out when it comes alone."""
+        plain, durable = self.layouts[0], next((layout for layout in self.layouts if layout.durable), None)
+        shown = Counter(run for place in self.found.places.values() for run in place.runs if run[1])
+        seeds = list(dict.fromkeys(seed for (_, seed), _ in shown.most_common()))[:TRIES]
+        trials: list[tuple[Cause, Job]] = [(NOTHING, self._job(plain, 0, ()))]
+        trials += [(layout.name, self._job(layout, 0, ())) for layout in self.layouts[1:]]
+        for stir in STIRS:
+            layout = plain if stir != "kill" else durable
+            if layout is not None:
+                trials += [(stir, self._job(layout, seed, (stir,))) for seed in seeds]
+        self.total += len(trials)
+        causes: dict[str, dict[Cause, None]] = {where: {} for where in self.found.places}
+
+        async def attempt(cause: Cause, job: Job) -> None:
+            run, _ = await self.office.run(job)
+            for difference in compared(self.reference, run, self.loose)[1]:
+                if difference.where in causes and not difference.follows:
+                    causes[difference.where][cause] = None
+            self._advance()
+
+        await _together(attempt(cause, job) for cause, job in trials)
+        for where, alone in causes.items():
+            known = [cause for cause in (*STIRS, *alone) if cause in alone]
+            self.found.places[where].causes = (NOTHING,) if NOTHING in alone else tuple(dict.fromkeys(known))
+
+
+async def _together(work: Iterable[Awaitable[None]]) -> None:
+    """Do all of it at once; the first failure cancels the rest and is raised as it is."""
+    try:
         async with asyncio.TaskGroup() as group:
-            for seed in range(1, seeds + 1):
-                for layout in layouts:
-                    group.create_task(one(layout, seed))
-    return verdict
+            for one in work:
+                group.create_task(_await(one))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
-def _note(verdict: Verdict, run: str, differences: list[Difference]) -> None:
-    """Keep the first difference of each place in a run: what follows from it is not news."""
-    seen: set[str] = set()
-    for difference in differences:
-        if difference.where not in seen:
-            seen.add(difference.where)
-            known = next((key for key in verdict.differences if key[0] == difference.where), None)
-            verdict.differences.setdefault(known or (difference.where, difference.what), []).append(run)
-
-
-class Office:
-    """Hands jobs to worker processes."""
-
-    def __init__(self, folder: Path, worker: Sequence[str]) -> None:
-        """Keep what the jobs need below `folder`."""
-        self.folder, self.worker = folder, worker
-
-    async def run(self, job: Job, hash_seed: int) -> tuple[Run, int]:
-        """Return what a job gives, and how often it was killed on the way."""
-        where = self.folder / f"{Path(job.preset).stem}-{job.seed}"
-        where.mkdir()
-        kills = 0
-        for _ in range(ATTEMPTS):
-            given, taken = where / "job", where / "run"
-            given.write_bytes(codec.encode(msgspec.structs.replace(job, folder=str(where / "data"))))
-            code, told = await self._start(given, taken, hash_seed)
-            if code == 0:
-                return codec.decode(taken.read_bytes(), Run), kills
-            if code != -9:
-                raise Refused(f"{job.preset}, seed {job.seed}: the run ended with status {code}:\n{told[-2000:]}")
-            kills += 1
-            job = msgspec.structs.replace(job, kill=False)
-        raise Refused(f"{job.preset}, seed {job.seed}: killed {kills} times; is the machine out of memory?")
-
-    async def _start(self, given: Path, taken: Path, hash_seed: int) -> tuple[int, str]:
-        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *self.worker, str(given), str(taken), env=environment,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        _, told = await process.communicate()
-        return process.returncode or 0, told.decode(errors="replace")
+async def _await(one: Awaitable[None]) -> None:
+    await one

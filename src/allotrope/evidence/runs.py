@@ -1,22 +1,22 @@
 """One run of a check: an app, a layout, a seed and the inputs, driven to the end; what came out, as plain values."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from allotrope.evidence.chaos import Chaos, dying
+from allotrope.evidence.chaos import Chaos, Stir, dying
+from allotrope.evidence.contrast import Symptom
 from allotrope.evidence.guards import watching
 from allotrope.evidence.inputs import Ask, Given, Publish, Tell
 from allotrope.evidence.laws import broken
+from allotrope.evidence.ticks import Ticks
 from allotrope.kernel import codec
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Failed, Lost, Refused
-from allotrope.kernel.messages import Fault
+from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.views import micros
 from allotrope.runtime.host import Host, Input, Options
 from allotrope.runtime.records import Record
@@ -30,9 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     app: str
     preset: str
-    seed: int
-    temper: str = "calm"
-    replicas: int = 1
+    seed: int = 0
+    stirs: tuple[Stir, ...] = ()
     kill: bool = False
     watched: bool = False
     folder: str = ""
@@ -40,15 +39,31 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One delivery: what the operation published, wrote and answered. `rank` counts inputs from 1."""
+    """One delivery: what the operation was given and read, and what it did. `rank` counts inputs from 1."""
 
     rank: int
     path: str
     title: str
+    kind: str  # of the event consumed
+    body: bytes
+    tape: tuple[tuple[str, bytes, bytes], ...]  # (what was asked, arguments, answer)
     events: tuple[tuple[str, bytes], ...]
     writes: tuple[tuple[str, str, bytes | None], ...]
     answer: bytes
     error: str
+
+    @property
+    def did(self) -> tuple[Any, ...]:
+        """Return all that must be equal."""
+        return self.error, self.events, self.writes, self.answer
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is wrong in one run by itself, and where."""
+
+    where: str
+    what: str
+    symptom: Symptom
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +73,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[tuple[str, str], ...]  # (title, what the caller got), per input
     tables: dict[str, dict[str, bytes]]
     views: dict[str, dict[str, bytes]]
-    findings: tuple[tuple[str, str], ...]  # (where, what is wrong in itself), without comparison
+    findings: tuple[Finding, ...]
     recalled: dict[str, bytes]
     repeats: int = 0
     doubled: int = 0
@@ -71,18 +86,22 @@ async def run(job: Job, app: App, inputs: Sequence[Given], build: Build) -> Run:
     """Return what `job` gives. A killed one does not return at all."""
     driver = Driver(job, app, build)
     if job.kill:
-        points.listen(dying(job.seed))
-    packages = {component.kind.__module__ for component in app.components.values()}
-    roots = tuple(name.rpartition(".")[0] + "." for name in packages if "." in name)
-    packages |= {name for name in sys.modules if name.startswith(roots)}
-    if job.watched:
-        with watching(packages) as impure:
-            await driver.drive(inputs)
-    else:
-        impure = set()
+        points.listen(dying(job.seed, len(inputs)))
+    if not job.watched:
+        await driver.drive(inputs)
+        return await driver.result()
+    operations = [operation for component in app.components.values() for operation in component.operations]
+    varying = frozenset(operation.title for operation in operations if not operation.repeatable)
+    with watching(varying) as impure:
         await driver.drive(inputs)
     found = await driver.result()
-    return msgspec.structs.replace(found, findings=(*found.findings, *((title, f"it reads {what}") for title, what in sorted(impure))))
+    findings = [Finding(title, f"it reads {what}", _symptom(what)) for title, what in sorted(impure)]
+    findings += [Finding(where, what, "law") for where, what in broken(app, driver.events(inputs))]
+    return msgspec.structs.replace(found, findings=(*found.findings, *findings))
+
+
+def _symptom(what: str) -> Symptom:
+    return "clock" if "clock" in what else "chance" if "chance" in what else "machine"
 
 
 class Driver:
@@ -91,21 +110,24 @@ class Driver:
     def __init__(self, job: Job, app: App, build: Build) -> None:
         """Build the host, with a clock that follows the inputs."""
         self.job, self.app = job, app
-        self.chaos = Chaos(job.seed, job.temper)
+        self.chaos = Chaos(job.seed, job.stirs)
         self.now = 0
-        self.differing: list[tuple[str, str]] = []
+        self.differing: list[Finding] = []
         self.recalled = dict(job.recalled)
         options = Options(
-            now=lambda: self.now, replicas=job.replicas, disturbance=self.chaos, recalled=self.recalled, ticks=False
-        )
+            now=lambda: self.now, replicas=1 + ("instances" in job.stirs), disturbance=self.chaos,
+            recalled=self.recalled, ticks=False,
+        )  # fmt: skip
         self.host = build(app, job.preset, Path(job.folder), options, self._differs)
+        self.chaos.slow(door for doors in self.host.wiring.doors.values() for door in doors)
         self.outcomes: list[tuple[str, str]] = []
         self.doubled = 0
         self._accepted = self._before = 0  # inputs taken by this attempt, and by the one that was killed
-        self._ticked = 0
+        self._ticks = Ticks(app)
 
     def _differs(self, title: str, one: Any, other: Any) -> None:
-        self.differing.append((title, f"asked twice, it answered {one!r:.60} and then {other!r:.60}"))
+        what = f"asked twice, it answered {one!r:.60} and then {other!r:.60}"
+        self.differing.append(Finding(title, what, "twice"))
 
     async def drive(self, inputs: Sequence[Given]) -> None:
         """Give all inputs; leave when every effect is committed."""
@@ -119,7 +141,7 @@ class Driver:
                 if self._accepted >= self._before:  # else it would see what an earlier attempt did later on
                     await self._submit(number, given)
                 continue
-            for title, due in self._due(micros(given.at)):
+            for title, due in self._ticks.due(micros(given.at)):
                 under_way.add(asyncio.create_task(self.host.tick(title, due)))
                 await asyncio.sleep(0)
                 self._accepted += 1
@@ -138,20 +160,11 @@ class Driver:
             under_way.clear()
         await self.host.settled()
 
-    def _due(self, at: int) -> Iterator[tuple[str, int]]:
-        """Yield the ticks between the input before and this one, in the order of time."""
-        periods = [(o.title, o.period // timedelta(microseconds=1)) for o in self._timed()]
-        before, self._ticked = self._ticked or at, max(at, self._ticked)
-        due = [(n * p, title) for title, p in periods for n in range(before // p + 1, at // p + 1)]
-        yield from ((title, moment) for moment, title in sorted(due))
-
-    def _timed(self) -> list[Any]:
-        return [o for c in self.app.components.values() for o in c.operations if o.period is not None]
-
     async def _submit(self, number: int, given: Given) -> None:
         title, got = await self._answered(number, given)
         if self.outcomes[number][0] and self.outcomes[number] != (title, got):
-            self.differing.append((title, f"a repeat of its request got {got:.60}, not {self.outcomes[number][1]:.60}"))
+            what = f"a repeat of its request got {got:.60}, not {self.outcomes[number][1]:.60}"
+            self.differing.append(Finding(title, what, "twice"))
         self.doubled += bool(self.outcomes[number][0])
         self.outcomes[number] = (title, got)
 
@@ -177,6 +190,13 @@ class Driver:
             return [piece async for piece in face(*given.arguments)]
         return await face(*given.arguments)
 
+    def events(self, inputs: Sequence[Given]) -> list[Event]:
+        """Return every event that came in or was published."""
+        kinds = self.app.events()
+        published = [pair for record in self.chaos.records.values() for pair in record.events]
+        came = [given.event for given in inputs if isinstance(given, Publish)]
+        return [*came, *(codec.decode(body, kinds[kind]) for kind, body in published)]
+
     async def result(self) -> Run:
         """Return what came out, and close the host."""
         host, ledger = self.host, self.host.ledger
@@ -185,7 +205,9 @@ class Driver:
             self.chaos.saw(record)
         ranks = {origin: rank for rank, origin in enumerate(sorted({key[0] for key in self.chaos.records}), 1)}
         steps = tuple(
-            Step(ranks[r.origin], r.path, r.title, r.events, r.writes, r.answer, r.error)
+            Step(
+                ranks[r.origin], r.path, r.title, r.kind, r.body, r.tape, r.events, r.writes, r.answer, r.error
+            )
             for _, r in sorted(self.chaos.records.items())
         )
         tables = {
@@ -200,9 +222,9 @@ class Driver:
             name: {key: codec.encode(figures) for key, figures in view.entries().items()}
             for name, view in host.wiring.views.items()
         }
-        findings = (*self.differing, *broken(self.app, self.chaos.records.values()))
         await host.close()
         return Run(
-            steps=steps, outcomes=tuple(self.outcomes), tables=tables, views=views, findings=findings,
+            steps=steps, outcomes=tuple(self.outcomes), tables=tables, views=views,
+            findings=tuple(self.differing),
             recalled=self.recalled, repeats=self.chaos.repeats, doubled=self.doubled,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """What an aggregate of a view must do. The built-in ones are in `modules.features`.
 
-Each answers for a window's values at once (`over`), or keeps a running state for all time (`zero`, `add`, `merge`,
-`result`). An expert's own aggregate needs those four; its `merge` must be associative and `zero` its identity.
+Each answers for a window's values at once (`over`), or keeps a running state for all time (`zero`, `add`,
+`merge`, `result`). An expert's own needs those four; its `merge` must be associative and `zero` its identity.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ class Aggregate(Generic[R]):
     @overload
     def __get__(self, reading: object, owner: type) -> R: ...
     def __get__(self, reading: object | None, owner: type) -> Self | R:
-        """Return the aggregate, on the class. A reading's figures are its own attributes, found before this."""
         if reading is None:
             return self
-        raise AttributeError(f"{owner.__name__}.{self.name} belongs to one key: read it with `await view.of(key)`")
+        # A reading's figures are its own attributes, found before this.
+        raise AttributeError(f"{owner.__name__}.{self.name} is of one key: read it with `await view.of(key)`")
 
     def over(self, values: Sequence[Any], first: int, last: int) -> R:
         """Return the figure of `values[first:last]`, in the order of their marks."""

@@ -3,6 +3,7 @@
 One context variable holds it, so a component's code never passes it along. Nothing here waits or sends.
 """
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,22 +13,17 @@ NEVER = float("inf")
 LAST_ORIGIN = 1 << 62  # by hand, without a runtime, every origin is smaller: a read sees all
 
 
-class Effect:
+class Effect(msgspec.Struct, eq=False, gc=False):
     """What one operation has done so far; committed as a whole or dropped as a whole."""
 
-    __slots__ = ("reads", "scanned", "stale", "tape", "writes")
+    writes: dict[tuple[str, str], Any] = {}  # (table, key) -> value, None for a deletion
+    tape: list[tuple[str, tuple[Any, ...], Any]] = []  # (what was asked, arguments, answer), for replay
+    reads: set[tuple[str, str | None]] = set()  # (table, key), None for a whole table
+    stale: bool = False  # somebody committed a row that this operation had read
 
-    def __init__(self) -> None:
-        """Start with nothing read and nothing written."""
-        self.writes: dict[tuple[str, str], Any] = {}  # (table, key) -> value, None for a deletion
-        self.reads: set[tuple[str, str]] = set()
-        self.scanned: set[str] = set()
-        self.stale = False  # somebody committed a row that this operation had read
-        self.tape: list[tuple[str, tuple[Any, ...], Any]] = []  # (what was asked, arguments, answer), for replay
-
-    def touches(self, rows: set[tuple[str, str]]) -> bool:
+    def touches(self, rows: Iterable[tuple[str, str]]) -> bool:
         """Return whether one of `rows` was read here, so that writing it makes this effect stale."""
-        return not self.reads.isdisjoint(rows) or any(table in self.scanned for table, _ in rows)
+        return not self.reads.isdisjoint(rows) or any((table, None) in self.reads for table, _ in rows)
 
 
 class Call(msgspec.Struct, gc=False):

@@ -15,10 +15,11 @@ def is_array(kind: Any) -> bool:
 
 
 def _pack(value: Any) -> Any:
-    if is_array(type(value)):
+    if is_array(type(value)) and value.dtype.kind not in "OV":  # objects are addresses, records have names
         header = msgspec.msgpack.encode((value.dtype.str, value.shape))
         return msgspec.msgpack.Ext(_ARRAY, len(header).to_bytes(4, "little") + header + value.tobytes())
-    raise TypeError(f"{type(value).__name__} cannot cross a boundary; use a Message, a tuple or bytes")
+    kind = type(value).__name__
+    raise TypeError(f"{kind} cannot cross a boundary; use a plain value, a tuple or a Message")
 
 
 def _unpack(code: int, data: memoryview) -> Any:
@@ -41,7 +42,7 @@ def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
 def _accept(kind: Any, value: Any) -> Any:
     if is_array(getattr(kind, "__origin__", kind)) and is_array(type(value)):
         return value
-    raise msgspec.ValidationError(f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`")
+    raise msgspec.ValidationError(f"Expected `{kind}`, got `{type(value).__name__}`")
 
 
 def decode(data: bytes, kind: Any = Any) -> Any:

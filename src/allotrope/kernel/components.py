@@ -1,8 +1,8 @@
-"""Components: ordinary classes whose typed fields say what they need. Built by hand they work without a runtime."""
+"""Components: ordinary classes whose typed fields say what they need. Built by hand they need no runtime."""
 
 import dataclasses
+import inspect
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -25,13 +25,13 @@ Need = Literal["setting", "table", "view", "component", "clock", "chance"]
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """Marks a view dependency that does not wait: `Annotated[Spending, Latest(60)]`. It is outside equality."""
+    """Marks a view that is not waited for: `Annotated[Spending, Latest(60)]`. It is outside equality."""
 
     staleness_s: float
 
 
 class Clock:
-    """The time as a dependency: within an operation, when its input was accepted; so it is the same in every replay."""
+    """The time as a dependency: in an operation, when its input was accepted; the same in every replay."""
 
     def now(self) -> datetime:
         """Return the time, in UTC."""
@@ -40,12 +40,13 @@ class Clock:
 
 
 class Chance:
-    """Randomness as a dependency: seeded by the input being served, so it is the same in every replay."""
+    """Randomness as a dependency: seeded by the input being served, so the same in every replay."""
 
     def source(self, label: str = "") -> Random:
         """Return a generator that belongs to this operation and `label`."""
         call = current.get()
-        return Random(label) if call is None else Random(f"{call.seed}/{call.origin}{call.path}/{call.component}/{label}")
+        who = f"{call.seed}/{call.origin}{call.path}/{call.component}/" if call else ""
+        return Random(who + label)
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -77,9 +78,8 @@ class Component(msgspec.Struct, frozen=True):
     @property
     def fields(self) -> tuple[Field, ...]:
         """Return what it needs, in the order of declaration."""
-        if self.is_view:
-            return ()
-        return tuple(_field(name, kind) for name, kind in types_of(self.kind).items() if not name.startswith("_"))
+        hints = {} if self.is_view else types_of(self.kind)
+        return tuple(_field(name, kind) for name, kind in hints.items() if not name.startswith("_"))
 
     def needs(self, need: Need) -> tuple[Field, ...]:
         """Return the fields of one need."""
@@ -89,11 +89,11 @@ class Component(msgspec.Struct, frozen=True):
         """Return the event types that it consumes."""
         if issubclass(self.kind, View):
             return self.kind.sources()
-        return tuple({source: None for operation in self.operations for source in operation.sources})
+        return tuple(dict.fromkeys(source for operation in self.operations for source in operation.sources))
 
     def publishes(self) -> tuple[type[Event], ...]:
         """Return the event types that its operations may publish."""
-        return tuple({e: None for operation in self.operations if operation.writes for e in operation.publishes()})
+        return tuple(dict.fromkeys(event for o in self.operations if o.writes for event in o.publishes()))
 
 
 def _field(name: str, kind: Any) -> Field:
@@ -102,10 +102,9 @@ def _field(name: str, kind: Any) -> Field:
         kind, *marks = typing.get_args(kind)
         latest = any(isinstance(mark, Latest) for mark in marks)
     base = typing.get_origin(kind) or kind
-    if base is Table:
-        return Field(name, kind, "table")
-    if base in (Clock, Chance):
-        return Field(name, kind, "clock" if base is Clock else "chance")
+    given: dict[Any, Need] = {Table: "table", Clock: "clock", Chance: "chance"}
+    if base in given:
+        return Field(name, kind, given[base])
     if isinstance(base, type) and issubclass(base, View):
         return Field(name, kind, "view", latest)
     if hasattr(base, MARK) or getattr(base, "_is_protocol", False):
@@ -115,7 +114,7 @@ def _field(name: str, kind: Any) -> Field:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def component(kind: C) -> C:
-    """Make a class a component. Without an `__init__` of its own it becomes a frozen dataclass of its fields."""
+    """Make a class a component. Without an `__init__` of its own it becomes a frozen dataclass."""
     line = sys._getframe(1).f_lineno
     if "__init__" not in vars(kind):
         kind = typing.cast(C, dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(kind))
@@ -139,7 +138,7 @@ class App:
     """A named set of components. `sample`, given a seed, yields inputs for `allotrope check`."""
 
     def __init__(self, name: str, *kinds: type, sample: Callable[[int], Iterable[Any]] | None = None) -> None:
-        """Describe each class; Refused when two share a name or one is no component. `plan` finds the other faults."""
+        """Describe each class; Refused when two share a name or one is no component."""
         self.name, self.sample = name, sample
         self.components: dict[str, Component] = {}
         for kind in kinds:
@@ -152,7 +151,7 @@ class App:
         base = typing.get_origin(kind) or kind
         if not getattr(base, "_is_protocol", False):
             return next((found for found in self.components.values() if found.kind is base), None)
-        face = {name for name in vars(base) if isinstance(vars(base)[name], types.FunctionType) and name[0] != "_"}
+        face = {name for name, member in vars(base).items() if name[0] != "_" and inspect.isfunction(member)}
         able = [c for c in self.components.values() if face <= {operation.name for operation in c.operations}]
         return able[0] if len(able) == 1 else None
 
@@ -171,4 +170,3 @@ class App:
     def consumers(self, event: type[Event]) -> tuple[Component, ...]:
         """Return the components that consume an event type, in the order of the app."""
         return tuple(c for c in self.components.values() if event in c.sources())
-

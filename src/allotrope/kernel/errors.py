@@ -1,4 +1,4 @@
-"""The three kinds of error, told apart by what the caller may do next. Faults of an app are not here: `messages`."""
+"""The three kinds of error, told apart by what the caller may do next. An app's faults are in `messages`."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Which types are immutable, and a compiled test that a value is exactly of its type and finite.
 
-The test is generated code because it runs at every construction of a message: reading annotations there would cost
-more than the call it guards. It never repairs; `messages.conform` does.
+The test is generated code because it runs at every construction of a message: reading annotations there would
+cost more than the call it guards. It never repairs; `messages.conform` does.
 """
 
 import enum
@@ -19,33 +19,66 @@ import msgspec
 
 from allotrope.kernel.codec import is_array
 
-LEAVES = (str, int, float, bool, bytes, Decimal, datetime, date, time, timedelta, UUID)
+_TUPLE, _MESSAGE, _SORTED = "tuple[..., ...]", "a Message, or a tuple of pairs", "a sorted tuple"
 _REMEDY: dict[Any, str] = {
-    list: "tuple[..., ...]", Sequence: "tuple[..., ...]", MutableSequence: "tuple[..., ...]", bytearray: "bytes",
-    dict: "a Message, or a tuple of pairs", Mapping: "a Message, or a tuple of pairs",
-    MutableMapping: "a Message, or a tuple of pairs",
-    set: "a sorted tuple", frozenset: "a sorted tuple (a set's order is not the same in two processes)",
-    MutableSet: "a sorted tuple",
+    list: _TUPLE, Sequence: _TUPLE, MutableSequence: _TUPLE, bytearray: "bytes",
+    dict: _MESSAGE, Mapping: _MESSAGE, MutableMapping: _MESSAGE, set: _SORTED, MutableSet: _SORTED,
+    frozenset: f"{_SORTED} (a set's order is not the same in two processes)",
 }  # fmt: skip
+_WHOLE = {  # what else must hold for a value of this type: others have no bytes, or come back different
+    float: "isfinite({0})",
+    Decimal: "{0}.is_finite()",
+    int: "-1 << 63 <= {0} < 1 << 64",
+    str: "({0}.isascii() or {0}.encode(errors='ignore').decode() == {0})",  # no half of a surrogate pair
+    datetime: "{0}.tzinfo in utc",  # the codec makes other zones UTC: the hour would depend on the preset
+    time: "{0}.tzinfo in utc",
+}
+_ALL_WHOLE = {  # the same of all items of a tuple at once
+    float: "(isfinite(sum({0})) or all(map(isfinite, {0})))",  # finite ones may add up to infinity
+    int: "-1 << 63 <= min({0}, default=0) and max({0}, default=0) < 1 << 64",
+    str: _WHOLE[str].format("''.join({0})"),
+    **dict.fromkeys((bool, bytes, date, timedelta, UUID), "True"),
+}
+LEAVES = {*_WHOLE, *_ALL_WHOLE}
 
 
 def mutable(kind: Any) -> str:
-    """Return why values of this annotation could change or differ between processes, with a remedy; "" if not."""
+    """Return why values of this annotation could change or differ elsewhere, with a remedy; "" if not."""
     origin = typing.get_origin(kind)
     base = origin or kind
     if base in _REMEDY:
         return f"{_shown(kind)} can change after it is built; use {_REMEDY[base]}"
+    if kind is tuple:
+        return "tuple does not say what it holds; use tuple[..., ...]"
     if origin in (Union, types.UnionType, tuple, Annotated):
         parts = typing.get_args(kind)[:1] if origin is Annotated else typing.get_args(kind)
         return next((fault for part in parts if part is not ... and (fault := mutable(part))), "")
-    if kind in (None, types.NoneType, tuple) or kind in LEAVES or origin is Literal or is_array(base):
+    if kind in (None, types.NoneType) or kind in LEAVES or origin is Literal or is_array(base):
         return ""
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return ""
-    config = getattr(kind, "__struct_config__", None)
-    if config is not None:
+    if (config := getattr(kind, "__struct_config__", None)) and hasattr(kind, "__key__"):
         return "" if config.frozen else f"{_shown(kind)} is a struct that is not frozen; use a Message"
     return f"{_shown(kind)} is not known to be immutable; use a Message, a tuple or a plain value"
+
+
+def unfit(value: Any, kind: Any) -> str:
+    """Return what the codec would let pass in a value given for `kind`, with a remedy; "" when nothing."""
+    if isinstance(value, (tuple, list)):
+        return next((flaw for part in value if (flaw := unfit(part, kind))), "")
+    if isinstance(value, (set, frozenset)):
+        return "a set has another order in every process; give a sorted tuple"
+    if isinstance(value, (float, Decimal)) and not Decimal(value).is_finite():
+        return f"{value} is not finite; drop or replace it before it enters"
+    if isinstance(value, msgspec.Struct) and type(value) not in leaves(kind):
+        return f"{type(value).__name__} would lose what {_shown(kind)} does not have; name its type"
+    return ""
+
+
+def leaves(kind: Any) -> list[Any]:
+    """Return the types that an annotation is composed of."""
+    arguments = typing.get_args(kind)
+    return [leaf for part in arguments for leaf in leaves(part)] if arguments else [kind]
 
 
 def _shown(kind: Any) -> str:
@@ -54,48 +87,44 @@ def _shown(kind: Any) -> str:
 
 @functools.cache
 def check(parts: tuple[tuple[str, Any], ...]) -> Callable[..., bool]:
-    """Return a function of `v` that is true when each expression in `parts` is exactly of its type and finite."""
-    names: dict[str, Any] = {"isfinite": isfinite, "datetime": datetime}
+    """Return a function of `v`: true when each expression in `parts` is exactly of its type, and whole."""
+    names: dict[str, Any] = {"isfinite": isfinite, "utc": (None, UTC)}
     tests = [_test(kind, expression, names) for expression, kind in parts]
     source = f"lambda v: {' and '.join(tests) or 'True'}"
     return typing.cast(Callable[..., bool], eval(source, names))  # the text is made of our own names only
 
 
 def _test(kind: Any, value: str, names: dict[str, Any]) -> str:
-    origin = typing.get_origin(kind)
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if kind in (None, types.NoneType):
         return f"{value} is None"
     if kind is Any:
         return "True"
-    if kind is float:
-        return f"(type({value}) is float and isfinite({value}))"
-    if kind is Decimal:
-        return f"(type({value}) is {_named(kind, names)} and {value}.is_finite())"
+    if kind in _WHOLE:
+        return f"(type({value}) is {_named(kind, names)} and {_WHOLE[kind].format(value)})"
     if origin in (Union, types.UnionType):
-        return f"({' or '.join(_test(part, value, names) for part in typing.get_args(kind))})"
+        return f"({' or '.join(_test(part, value, names) for part in parts)})"
     if origin is tuple:
-        return _tuple_test(typing.get_args(kind), value, names)
+        return f"(type({value}) is tuple and {_items_test(parts, value, names)})"
     if is_array(origin or kind):
-        return f"(type({value}).__name__ == 'ndarray' and not {value}.flags.writeable)"
-    if kind is datetime:  # another zone is made UTC, as the codec would: else its hour depended on the preset
-        return f"(type({value}) is datetime and {value}.tzinfo in {_named((None, UTC), names)})"
+        plain = f"not {value}.flags.writeable and {value}.dtype.kind not in 'OV'"
+        return f"(type({value}).__name__ == 'ndarray' and {plain})"
     if origin is Literal:
-        return f"(type({value}), {value}) in {_named(tuple((type(one), one) for one in typing.get_args(kind)), names)}"
-    if isinstance(kind, type) and (kind in LEAVES or issubclass(kind, (enum.Enum, msgspec.Struct, tuple))):
+        return f"(type({value}), {value}) in {_named(tuple((type(part), part) for part in parts), names)}"
+    if isinstance(kind, type) and (kind in LEAVES or issubclass(kind, (enum.Enum, msgspec.Struct))):
         return f"type({value}) is {_named(kind, names)}"
     return "False"  # constraints: the codec checks them, on the slow path
 
 
-def _tuple_test(parts: tuple[Any, ...], value: str, names: dict[str, Any]) -> str:
-    if len(parts) == 2 and parts[1] is ...:
-        if parts[0] in LEAVES and parts[0] not in (Decimal, datetime):
-            finite = f" and isfinite(sum({value}))" if parts[0] is float else ""
-            return f"(type({value}) is tuple and {{*map(type, {value})}} <= {_named({parts[0]}, names)}{finite})"
-        item = f"i{len(names)}"
-        return f"(type({value}) is tuple and all({_test(parts[0], item, names)} for {item} in {value}))"
-    tests = [f"len({value}) == {len(parts)}"]
-    tests += [_test(part, f"{value}[{index}]", names) for index, part in enumerate(parts)]
-    return f"(type({value}) is tuple and {' and '.join(tests)})"
+def _items_test(parts: tuple[Any, ...], value: str, names: dict[str, Any]) -> str:
+    if parts[1:] != (...,):
+        tests = [_test(part, f"{value}[{index}]", names) for index, part in enumerate(parts)]
+        return " and ".join([f"len({value}) == {len(parts)}", *tests])
+    if parts[0] in _ALL_WHOLE:
+        exact = f"{{*map(type, {value})}} <= {_named({parts[0]}, names)}"
+        return f"{exact} and {_ALL_WHOLE[parts[0]].format(value)}"
+    item = f"i{len(names)}"
+    return f"all({_test(parts[0], item, names)} for {item} in {value})"
 
 
 def _named(thing: Any, names: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Messages, events and faults: deeply immutable values, the only things that cross a boundary.
 
-A message is checked once, when it is built: exact types, finite numbers. So every later hop may trust it, and a
-call in one process is as strict as one over a wire. Not here: bytes (`codec`).
+A message is checked once, when it is built: exact types, finite numbers. So every later hop may trust it, and
+a call in one process is as strict as one over a wire. Not here: bytes (`codec`).
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -14,7 +15,7 @@ import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
-from allotrope.kernel.exactness import check, mutable
+from allotrope.kernel.exactness import check, mutable, unfit
 
 
 @dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)
@@ -28,29 +29,27 @@ class MessageType(msgspec.StructMeta):
         cls = cast(Any, super().__new__(mcs, name, bases, space, **{"frozen": True, **options}))
         if key is not None:
             cls.__key__ = key
-        fields = set(cls.__struct_fields__)
-        if cls.__key__ and cls.__key__ not in fields:
-            raise Refused(f"{name}: the key `{cls.__key__}` is not one of its fields: {', '.join(fields)}")
-        try:
-            hints = types_of(cls)
-        except NameError:  # a name defined further down: `plan` looks again
-            return cls
-        for field in fields:
-            if fault := mutable(hints[field]):
-                raise Refused(f"{name}.{field}: {fault}")
+        fields = ", ".join(cls.__struct_fields__)
+        if cls.__key__ and cls.__key__ not in cls.__struct_fields__:
+            raise Refused(f"{name}: the key `{cls.__key__}` is not one of its fields: {fields}")
+        with contextlib.suppress(NameError):  # a class further down: the first object looks again
+            _exact(cls)
         return cls
 
 
 @dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)  # mypy sees it only here
-class Message(msgspec.Struct, metaclass=MessageType):
+class Message(msgspec.Struct, metaclass=MessageType, gc=False):
     """A value that may cross a boundary: typed, immutable through and through."""
 
     __key__: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Hold the types: repair what the codec would (an int given for a float), refuse the rest."""
-        if not _exact(type(self))(self):
-            _repair(self)
+        cls = type(self)
+        if not _exact(cls)(self):
+            for field in cls.__struct_fields__:
+                whole = conform(getattr(self, field), types_of(cls)[field], f"{cls.__name__}.{field}")
+                msgspec.structs.force_setattr(self, field, whole)
 
 
 class Event(Message):
@@ -71,24 +70,21 @@ class Tick(Event, key="operation"):
 
 @functools.cache
 def types_of(cls: type) -> dict[str, Any]:
-    """Return the resolved annotations of a class, `Annotated` kept; NameError while a name is still missing."""
+    """Return the resolved annotations of a class, `Annotated` kept; NameError while a name is missing."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
 @functools.cache
 def _exact(cls: type[Message]) -> Any:
-    hints = types_of(cls)
-    return check(tuple((f"v.{field}", hints[field]) for field in cls.__struct_fields__))
-
-
-def _repair(message: Message) -> None:
-    cls = type(message)
-    hints = types_of(cls)
-    for field in cls.__struct_fields__:
-        value = getattr(message, field)
-        if not check((("v", hints[field]),))(value):
-            whole = conform(value, hints[field], f"{cls.__name__}.{field}")
-            msgspec.structs.force_setattr(message, field, whole)
+    kinds = {field: types_of(cls)[field] for field in cls.__struct_fields__}
+    faults = [f"{cls.__name__}.{field}: {fault}" for field, kind in kinds.items() if (fault := mutable(kind))]
+    if faults or (fault := mutable(cls)):
+        raise Refused("\n".join(faults) or fault)
+    try:
+        codec.decoder(cls)
+    except TypeError as error:
+        raise Refused(f"{cls.__name__}: {error}") from None
+    return check(tuple((f"v.{field}", kind) for field, kind in kinds.items()))
 
 
 def conform(value: Any, kind: Any, place: str) -> Any:
@@ -100,16 +96,11 @@ def conform(value: Any, kind: Any, place: str) -> Any:
         return value
     try:
         whole = codec.decoder(kind).decode(codec.encode(value))
-    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise Refused(f"{place}: {error}; got {value!r:.80}") from None
-    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind  # its limits were checked
-    if not check((("v", bare),))(whole):
-        raise Refused(f"{place}: {value!r:.80} is not a finite {_name(kind)}; drop or replace it before it enters")
+    if flaw := unfit(value, kind) or unfit(whole, kind):
+        raise Refused(f"{place}: {flaw}; got {value!r:.80}")
     return whole
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -124,20 +115,17 @@ class Fault(Exception):
             self.body = fault_body(type(self))(**fields)
         except TypeError as error:
             raise Refused(f"{type(self).__name__}: {error}") from None
-        super().__init__(", ".join(f"{name}={value!r}" for name, value in fields.items()))
+        whole = msgspec.structs.asdict(self.body)
+        vars(self).update(whole)
+        super().__init__(", ".join(f"{name}={value!r}" for name, value in whole.items()))
 
-    def __getattr__(self, name: str) -> Any:
-        """Return a field's value."""
-        if name.startswith("__") or name == "body":
-            raise AttributeError(name)
-        return getattr(self.body, name)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), **msgspec.structs.asdict(self.body)), ()
 
     def __eq__(self, other: object) -> bool:
-        """Return whether type and fields agree."""
         return type(other) is type(self) and cast(Fault, other).body == self.body
 
     def __hash__(self) -> int:
-        """Return a hash of the fields."""
         return hash(self.body)
 
 
@@ -145,8 +133,9 @@ class Fault(Exception):
 def fault_body(cls: type[Fault]) -> type[Message]:
     """Return the message that carries a fault over a link."""
     own = {name: kind for name, kind in types_of(cls).items() if name != "body"}
-    space = {"__annotations__": own, "__module__": cls.__module__}
-    return cast(type[Message], MessageType(cls.__name__, (Message,), space))
+    defaults = {name: getattr(cls, name) for name in own if hasattr(cls, name)}
+    space = {"__annotations__": own, "__module__": cls.__module__, **defaults}
+    return cast(type[Message], MessageType(cls.__name__, (Message,), space, kw_only=True))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -157,7 +146,6 @@ class Place:
     line: int
 
     def __str__(self) -> str:
-        """Return `file:line`."""
         return f"{self.file}:{self.line}"
 
 
@@ -167,5 +155,6 @@ def place_of(thing: Any) -> Place:
     if code is not None:
         return Place(code.co_filename, code.co_firstlineno)
     lines = [m.__code__.co_firstlineno for m in vars(thing).values() if hasattr(m, "__code__")]
-    line = getattr(thing, "__firstlineno__", None) or getattr(thing, "__component__", None) or getattr(thing, "__line__", None) or min(lines, default=1)
+    marks = [vars(thing).get(mark) for mark in ("__firstlineno__", "__component__", "__line__")]
+    line = next(filter(None, marks), min(lines, default=1))
     return Place(getattr(sys.modules.get(thing.__module__), "__file__", None) or thing.__module__, line)

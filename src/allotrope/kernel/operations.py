@@ -1,7 +1,7 @@
-"""Operations: what a component can be asked or told. The words carry the meaning; an architecture changes only place.
+"""Operations: what a component can be asked or told. The words carry the meaning, an architecture none.
 
 `query` reads and may be repeated; `command` writes, ordered per key; `on` handles events, ordered per key, with one
-effect; `every` handles the ticks of a period. The decorated function stays what it was: call it by hand in a test.
+effect; `every` handles the ticks of a period. The decorated function stays what it was: call it by hand.
 """
 
 import functools
@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
+from allotrope.kernel.exactness import leaves
 from allotrope.kernel.messages import Event, Fault, Place, Tick, place_of
 
 C = TypeVar("C")
@@ -60,9 +61,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.iscoroutinefunction(self.body)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the type of each parameter but `self`; one without annotation has `inspect.Parameter.empty`."""
+        """Return the type of each parameter but `self`; `inspect.Parameter.empty` where none is declared."""
         hints = typing.get_type_hints(self.body, include_extras=True)
-        return {name: hints.get(name, inspect.Parameter.empty) for name in list(_signature(self.body).parameters)[1:]}
+        names = list(inspect.signature(self.body).parameters)[1:]
+        return {name: hints.get(name, inspect.Parameter.empty) for name in names}
 
     def result(self) -> Any:
         """Return the type of the answer; of one piece, when it streams; of one value, when it is batched."""
@@ -73,17 +75,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def publishes(self) -> tuple[type[Event], ...]:
         """Return the event types that its answer may hold."""
-        return tuple(part for part in _parts(self.result()) if isinstance(part, type) and issubclass(part, Event))
-
-
-@functools.cache
-def _signature(body: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(body)
-
-
-def _parts(kind: Any) -> list[Any]:
-    arguments = typing.get_args(kind)
-    return [leaf for part in arguments for leaf in _parts(part)] if arguments else [kind]
+        kinds = [kind for kind in leaves(self.result()) if isinstance(kind, type)]
+        return tuple(kind for kind in kinds if issubclass(kind, Event))
 
 
 def _declare(kind: Kind, body: F, **facts: Any) -> F:
@@ -105,12 +98,13 @@ def query(
 def query(body: Any = None, /, **facts: Any) -> Any:
     """Declare a read: it may be retried, hedged, cached, shadowed.
 
-    With `batch=n` the body takes a tuple of at most n values and answers with one result for each; it is called with
-    one value. `repeatable=False` says that two calls may answer differently: then the answer is recorded before use.
+    With `batch=n` the body takes a tuple of at most n values and gives one result for each; it is called with
+    one value. `repeatable=False`: two calls may answer differently, so the answer is recorded before use.
     """
-    if body is not None:
-        return _declare("query", body)
-    return lambda body: _single(_declare("query", body, **facts)) if facts.get("batch") else _declare("query", body, **facts)
+    if body is None:
+        return functools.partial(query, **facts)
+    declared = _declare("query", body, **facts)
+    return _single(declared) if facts.get("batch") else declared
 
 
 def _single(body: Callable[[C, tuple[A, ...]], Awaitable[tuple[R, ...]]]) -> Callable[[C, A], Awaitable[R]]:
@@ -125,7 +119,7 @@ def _single(body: Callable[[C, tuple[A, ...]], Awaitable[tuple[R, ...]]]) -> Cal
 def command(
     *, key: str = "", faults: tuple[type[Fault], ...] = (), deadline_s: float | None = None
 ) -> Callable[[F], F]:
-    """Declare a write, ordered per value of the parameter `key`; what it returns is the reply, its events published."""
+    """Declare a write, ordered per value of the parameter `key`; the events in its reply are published."""
     return lambda body: _declare("command", body, key=key, faults=faults, deadline_s=deadline_s)
 
 
@@ -141,8 +135,5 @@ def every(period: timedelta) -> Callable[[F], F]:
 
 def events_of(answer: Any) -> tuple[Event, ...]:
     """Return the events in what an operation returned: one, a tuple of them, or none."""
-    if isinstance(answer, Event):
-        return (answer,)
-    return tuple(part for part in answer if isinstance(part, Event)) if isinstance(answer, tuple) else ()
-
-
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    return tuple(part for part in parts if isinstance(part, Event))

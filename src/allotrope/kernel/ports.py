@@ -1,7 +1,7 @@
 """Ports: what a log and a ledger must do. A log only carries; the ledger owns what has taken effect.
 
-Written by one host at a time. Every event is named by (origin, path), and a repeated attempt gives the same name: so
-an inbox that remembers names makes one effect, and forgets them once their origin is finished.
+Written by one host at a time. Every event is named by (origin, path), and a repeated attempt gives the same name:
+so an inbox that remembers names makes one effect, and forgets them once their origin is finished.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ import msgspec
 Durability = Literal["none", "process", "power"]  # survives nothing, kill -9, the loss of unsynced writes
 
 
-class Envelope(msgspec.Struct, frozen=True, array_like=True):
+class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One input or event on its way. An input has an empty path, and its origin is given by the log."""
 
     kind: str  # the event type, or `Component.operation` of a command
@@ -31,7 +31,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
         return f"{self.origin}{self.path}"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An envelope at its place in the log."""
 
     position: int
@@ -39,8 +39,8 @@ class Entry(msgspec.Struct, frozen=True):
     envelope: Envelope
 
 
-class Commit(msgspec.Struct, frozen=True):
-    """All that one operation does, as a whole: inbox, state, outbox, outcome and the record of its decision."""
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """All that one operation does, as a whole: inbox, state, outbox, outcome and decision record."""
 
     consumer: str  # `Component.operation`
     origin: int

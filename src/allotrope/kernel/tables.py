@@ -1,11 +1,12 @@
-"""Tables: the state a component owns. Nobody else can name it; writes commit with the operation that made them."""
+"""Tables: the state a component owns. Nobody else can name it; writes commit with the operation around them."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from allotrope.kernel import codec
-from allotrope.kernel.calls import current
+from allotrope.kernel.calls import Effect, current
 from allotrope.kernel.errors import Refused
+from allotrope.kernel.exactness import check
 from allotrope.kernel.messages import conform
 
 T = TypeVar("T")
@@ -25,11 +26,17 @@ class Table(Generic[T]):
     """Rows of one type by text key. `Table()` by hand is a dictionary; a runtime binds it to a ledger."""
 
     def __init__(
-        self, owner: str = "", name: str = "", kind: Any = Any, rows: Rows | None = None, encoded: bool = True
+        self,
+        owner: str = "",
+        name: str = "",
+        kind: Any = Any,
+        rows: Rows | None = None,
+        *,
+        encoded: bool = True,
     ) -> None:
-        """Make an unbound table in memory, or one bound to the committed `rows` of a ledger."""
         self.owner, self.name, self.kind, self.encoded = owner, name, kind, encoded
-        self._full = f"{owner}.{name}"
+        self._full, self._exact = f"{owner}.{name}", check((("v", kind),))
+        self._asked = f"{self._full}.get"
         self._rows = rows
         self._memory: dict[str, T] = {}
 
@@ -37,8 +44,7 @@ class Table(Generic[T]):
         """Return the row, or None; an operation sees its own writes and otherwise committed ones."""
         if self._rows is None:
             return self._memory.get(key)
-        call = current.get()
-        effect = call.effect if call is not None and call.component == self.owner else None
+        effect = self._effect()
         if effect is None:
             return self._decoded(self._rows.get(self._full, key))
         row = (self._full, key)
@@ -46,17 +52,19 @@ class Table(Generic[T]):
             own: T | None = effect.writes[row]
             return own
         effect.reads.add(row)
-        stored = self._rows.get(self._full, key)
-        value = self._decoded(stored)
-        effect.tape.append((f"{self._full}.get", (key,), value))
+        value = self._decoded(self._rows.get(self._full, key))
+        effect.tape.append((self._asked, (key,), value))
         return value
 
     async def put(self, key: str, value: T) -> None:
         """Store a row when the operation commits. Refused outside a handler or command of its owner."""
         if self._rows is None:
             self._memory[key] = value
-        else:
-            self._written()[(self._full, key)] = conform(value, self.kind, f"{self._full}[{key!r}]")
+            return
+        writes = self._written()
+        if not self._exact(value):
+            value = conform(value, self.kind, f"{self._full}[{key!r}]")
+        writes[(self._full, key)] = value
 
     async def delete(self, key: str) -> None:
         """Remove a row when the operation commits; a missing one is no error."""
@@ -67,30 +75,25 @@ class Table(Generic[T]):
 
     async def items(self) -> AsyncIterator[tuple[str, T]]:
         """Yield all rows in the order of their keys, the operation's own writes included."""
-        for key, value in self._all():
-            yield key, value
+        found: dict[str, Any] = self._memory
+        if self._rows is not None:
+            found = {key: self._decoded(stored) for key, stored in self._rows.scan(self._full)}
+            if (effect := self._effect()) is not None:
+                effect.reads.add((self._full, None))
+                effect.tape.append((f"{self._full}.items", (), tuple(found.items())))
+                found |= {key: value for (table, key), value in effect.writes.items() if table == self._full}
+        for key in sorted(key for key, value in found.items() if value is not None):
+            yield key, found[key]
 
-    def _all(self) -> list[tuple[str, T]]:
-        if self._rows is None:
-            return sorted(self._memory.items())
-        rows: dict[str, Any] = dict(self._rows.scan(self._full))
-        call = current.get()
-        effect = call.effect if call is not None and call.component == self.owner else None
-        if effect is not None:
-            effect.scanned.add(self._full)
-        found = {key: self._decoded(stored) for key, stored in rows.items()}
-        if effect is not None:
-            effect.tape.append((f"{self._full}.items", (), tuple(found.items())))
-        for (table, key), value in effect.writes.items() if effect else ():
-            if table == self._full:
-                found[key] = value
-        return sorted((key, value) for key, value in found.items() if value is not None)
-
-    def _decoded(self, stored: Any) -> T | None:
+    def _decoded(self, stored: Any) -> Any:
         return codec.decode(stored, self.kind) if self.encoded and stored is not None else stored
 
-    def _written(self) -> dict[tuple[str, str], Any]:
+    def _effect(self) -> Effect | None:
         call = current.get()
-        if call is None or call.effect is None or call.component != self.owner:
-            raise Refused(f"{self._full}: only a command or handler of {self.owner} may write it; publish an event")
-        return call.effect.writes
+        return call.effect if call is not None and call.component == self.owner else None
+
+    def _written(self) -> dict[tuple[str, str], Any]:
+        if (effect := self._effect()) is None:
+            who = f"only a command or handler of {self.owner} may write it"
+            raise Refused(f"{self._full}: {who}; publish an event")
+        return effect.writes

@@ -6,7 +6,7 @@ Aggregates do not depend on order, so equality is of bits. Not here: storage; a 
 
 import sys
 import typing
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -34,7 +34,7 @@ def micros(at: datetime) -> int:
 class Series:
     """The events of one key that a window may still reach, in the order of time, origin and path."""
 
-    __slots__ = ("columns", "origins", "paths", "room", "times", "top")
+    __slots__ = ("columns", "origins", "paths", "room", "times", "tops")
 
     def __init__(self, width: int) -> None:
         """Start empty with `width` columns of values."""
@@ -42,10 +42,10 @@ class Series:
         self.origins: list[int] = []
         self.paths: list[str] = []
         self.columns: list[list[Any]] = [[] for _ in range(width)]
-        self.top = -1  # the largest origin
+        self.tops: list[int] = []  # the largest origin up to each place
         self.room = 32  # length at which to look for what no window reaches any more
 
-    def insert(self, mark: tuple[int, int, str], values: tuple[Any, ...]) -> None:
+    def insert(self, mark: tuple[int, int, str], values: list[Any]) -> None:
         """Put one event in its place; at the end, nearly always."""
         time, origin, path = mark
         index = len(self.times)
@@ -56,25 +56,27 @@ class Series:
         self.times.insert(index, time)
         self.origins.insert(index, origin)
         self.paths.insert(index, path)
-        for column, value in zip(self.columns, values, strict=True):
-            column.insert(index, value)
-        self.top = max(self.top, origin)
+        for place, column in enumerate(self.columns):
+            column.insert(index, values[place])
+        top = self.tops[index - 1] if index else -1
+        self.tops[index:] = [top := own if own > top else top for own in self.origins[index:]]
 
-    def before(self, origin: int) -> "Series":
-        """Return the part with smaller origins: itself, when nothing newer has arrived."""
-        if self.top < origin:
-            return self
+    def before(self, origin: int) -> tuple["Series", int]:
+        """Return the part with smaller origins, and its length: nearly always a beginning of this one."""
+        end = bisect_left(self.tops, origin)
+        if min(self.origins[end:], default=origin) >= origin:
+            return self, end
         kept = [index for index, own in enumerate(self.origins) if own < origin]
         part = Series(0)
         part.times = [self.times[index] for index in kept]
         part.columns = [[column[index] for index in kept] for column in self.columns]
-        return part
+        return part, len(kept)
 
     def prune(self, floor: int, reach: int) -> None:
         """Forget what lies further back than `reach` behind the newest event that every reader sees."""
-        seen = self.times if self.top < floor else [t for t, o in zip(self.times, self.origins, strict=True) if o < floor]
-        if seen and (cut := bisect_right(self.times, seen[-1] - reach)):
-            for row in (self.times, self.origins, self.paths, *self.columns):
+        seen, end = self.before(floor)
+        if end and (cut := bisect_right(self.times, seen.times[end - 1] - reach)):
+            for row in (self.times, self.origins, self.paths, self.tops, *self.columns):
                 del row[:cut]
         self.room = 2 * len(self.times) + 32
 
@@ -87,7 +89,7 @@ class Running:
     def __init__(self, states: list[Any]) -> None:
         """Start from the zero of each aggregate."""
         self.states = states
-        self.newer: list[tuple[tuple[int, int, str], tuple[Any, ...]]] = []
+        self.newer: list[tuple[tuple[int, int, str], list[Any]]] = []
 
 
 class View(Generic[E]):
@@ -140,7 +142,7 @@ class View(Generic[E]):
         hints = types_of(kinds.sources()[0])
         for a in kinds.__aggregates__:
             a.kind = hints.get(a.field, float)
-        self._count = 0
+        self._count, self._asked = 0, f"{kinds.__name__}.of"
 
     def add(self, event: E, origin: int | None = None, path: str = "") -> None:
         """Count one event in. By hand origins follow the order of the calls."""
@@ -153,24 +155,24 @@ class View(Generic[E]):
             series = self._series.get(key)
             if series is None:
                 series = self._series[key] = Series(len(self._fields))
-            series.insert(mark, tuple([getattr(event, field) for field in self._fields]))
+            series.insert(mark, [getattr(event, field) for field in self._fields])
             if len(series.times) > series.room:
                 series.prune(self.floor(), self.__reach__)
         if self._timeless:
-            self._add_timeless(key, mark, tuple([getattr(event, a.field) if a.field else None for a in self._timeless]))
+            running = self._running.get(key)
+            if running is None:
+                running = self._running[key] = Running([a.zero() for a in self._timeless])
+            running.newer.append((mark, [getattr(event, a.field) if a.field else None for a in self._timeless]))
+            self._settle(running)
 
-    def _add_timeless(self, key: str, mark: tuple[int, int, str], values: tuple[Any, ...]) -> None:
-        running = self._running.get(key)
-        if running is None:
-            running = self._running[key] = Running([a.zero() for a in self._timeless])
-        running.newer.append((mark, values))
+    def _settle(self, running: Running) -> None:
         floor = self.floor()
         if running.newer[0][0][1] < floor:
             running.states = self._folded(running, floor)
-            running.newer = [(mark, values) for mark, values in running.newer if mark[1] >= floor]
+            running.newer = [newer for newer in running.newer if newer[0][1] >= floor]
 
     def _folded(self, running: Running, origin: int) -> list[Any]:
-        states = list(running.states)
+        states = running.states
         for mark, values in running.newer:
             if mark[1] < origin:
                 states = [a.add(s, v, mark) for a, s, v in zip(self._timeless, states, values, strict=True)]
@@ -185,7 +187,7 @@ class View(Generic[E]):
         moment = call.at if at is None else micros(at)
         found = self.reading(name, moment, call.origin)
         if call.effect is not None:
-            call.effect.tape.append((f"{type(self).__name__}.of", (name, moment), found))
+            call.effect.tape.append((self._asked, (name, moment), found))
         return found
 
     def reading(self, key: str, at: int, origin: int) -> Self:
@@ -196,21 +198,23 @@ class View(Generic[E]):
             self._read_windows(figures, self._series.get(key) or Series(len(self._fields)), at, origin)
         if self._timeless:
             running = self._running.get(key) or Running([a.zero() for a in self._timeless])
+            if running.newer:
+                self._settle(running)
             states = self._folded(running, origin) if running.newer else running.states
             for a, state in zip(self._timeless, states, strict=True):
                 figures[a.name] = a.result(state)
         return reading
 
     def _read_windows(self, figures: dict[str, Any], series: Series, at: int, origin: int) -> None:
-        series = series.before(origin)
+        series, size = series.before(origin)
         times, columns = series.times, series.columns
         # What lies beyond the reach is hidden even while it is still held: an answer never depends on pruning.
-        horizon = times[-1] - self.__reach__ if times else 0
+        horizon = times[size - 1] - self.__reach__ if size else 0
         for (width, delay), figured in zip(self.__windows__, self._windowed, strict=True):
             end = at - delay
             start = end - width
-            first = bisect_right(times, start if start > horizon else horizon)
-            last = bisect_right(times, end)
+            first = bisect_right(times, start if start > horizon else horizon, 0, size)
+            last = bisect_right(times, end, 0, size)
             for name, over, column in figured:
                 figures[name] = over(columns[column] if column >= 0 else times, first, last)
 

@@ -5,9 +5,10 @@ Read once, so that one unresolved annotation is one finding and does not hide th
 
 import functools
 import inspect
+import typing
 from collections.abc import Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -109,16 +110,31 @@ def facts_of(app: App) -> Facts:
 def _part(component: Component, unread: list[Finding]) -> Part:
     fields: tuple[Field, ...] = ()
     try:
-        fields = component.fields
+        fields = tuple(field for field in component.fields if typing.get_origin(field.kind) is not ClassVar)
     except UNRESOLVED as error:
         unread.append(
             finding(component.place, f"the fields of {component.name} cannot be read: {reason(error)}")
         )
-    named = {field.name: field for field in fields}
-    bodies = {
-        operation.name: _body(component, operation, named, unread) for operation in component.operations
-    }
-    return Part(component, named, bodies)
+    part = Part(component, {field.name: field for field in fields}, {})
+    renamed = tuple(Use(name, "", component.place) for name in _renamed(part))
+    for operation in component.operations:
+        part.bodies[operation.name] = _body(part, operation, renamed, unread)
+    return part
+
+
+def _renamed(part: Part) -> list[str]:
+    """Return the fields that the constructor keeps under another name, so that no use of them can be told."""
+    own = vars(part.component.kind)
+    if "__init__" in own and "__dataclass_fields__" not in own:
+        kept = {
+            m.names[1]
+            for f in functions_of(own["__init__"])
+            for m in mentions(f)
+            if m.own and len(m.names) > 1
+        }
+        return [name for name in part.fields if name not in kept]
+    after = [m for f in functions_of(own.get("__post_init__")) for m in mentions(f) if m.own]
+    return [m.names[1] for m in after if len(m.names) == 2 and m.names[1] in part.fields]
 
 
 def reason(error: Exception) -> str:
@@ -128,11 +144,9 @@ def reason(error: Exception) -> str:
     return str(error)
 
 
-def _body(
-    component: Component, operation: Operation, fields: dict[str, Field], unread: list[Finding]
-) -> Body:
-    reached = tuple(_reached(component.kind, operation.body))
-    uses = tuple(_uses(reached, fields))
+def _body(part: Part, operation: Operation, renamed: tuple[Use, ...], unread: list[Finding]) -> Body:
+    reached = tuple(_reached(part.component.kind, operation.body))
+    uses = (*_uses(reached, part.fields), *renamed)
     try:
         signature = operation.parameters(), operation.result(), operation.publishes()
     except UNRESOLVED as error:

@@ -223,14 +223,10 @@ def _converted(value: Any, kind: Any, title: str) -> Any:
 
 def _missing_settings(facts: Facts, topology: Topology) -> Iterator[Finding]:
     for part in facts.parts.values():
-        given = {} if part.component.is_view else defaults(part.component)
-        for field in part.fields.values():
+        settings = [f for f in part.fields.values() if f.need == "setting" and not mutable(f.kind)]
+        given = defaults(part.component) if settings else {}
+        for field in settings:
             title = f"{part.name}.{field.name}"
-            if (
-                field.need == "setting"
-                and not mutable(field.kind)
-                and field.name not in given
-                and title not in topology.setting
-            ):
+            if field.name not in given and title not in topology.setting:
                 text = f"setting `{title}` has no default and the topology gives none; add it under [setting]"
                 yield finding(part.place, text)

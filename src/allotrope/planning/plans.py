@@ -112,7 +112,7 @@ def _unrepeatable(body: Body) -> Iterator[Finding]:
 
 def _uncaught(facts: Facts, body: Body, wiring: Wiring) -> Iterator[Finding]:
     """Yield a warning for each fault of a callee that is neither caught nor declared: it becomes Failed."""
-    named = {mention.values[-1] for _, mention in body.mentioned if not mention.called}
+    named = [mention.values[-1] for _, mention in body.mentioned if not mention.called]
     caught = tuple(kind for kind in named if isinstance(kind, type) and issubclass(kind, BaseException))
     if any({"Exception", "BaseException"} & {*function.__code__.co_names} for function, _ in body.mentioned):
         return

@@ -28,6 +28,7 @@ def stream_faults(facts: Facts) -> Iterator[Finding]:
     """Yield a fault for each event that cannot be keyed, handled, published or added up."""
     for _, body in facts.bodies():
         yield from _sources(body)
+        yield from _numbers(body)
         if body.readable:
             yield from _answer(body)
     for part in facts.parts.values():
@@ -54,6 +55,16 @@ def _sources(body: Body) -> Iterator[Finding]:
     if operation.key and operation.key not in body.parameters and body.readable:
         text = f"the key `{operation.key}` of {body.title} is not one of its parameters. "
         yield finding(operation.place, text + nearest(operation.key, body.parameters))
+
+
+def _numbers(body: Body) -> Iterator[Finding]:
+    operation = body.operation
+    if operation.period is not None and operation.period <= timedelta(0):
+        yield finding(operation.place, f"{body.title} runs every {operation.period}; a period is over 0")
+    if operation.deadline_s is not None and not operation.deadline_s > 0:
+        yield finding(
+            operation.place, f"{body.title} has deadline_s={operation.deadline_s}; it must be over 0"
+        )
 
 
 def _taken(body: Body) -> Iterator[Finding]:

@@ -5,11 +5,12 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from allotrope.kernel.components import Field, Latest
+from allotrope.kernel.components import Component, Field, Latest
 from allotrope.kernel.messages import Event, types_of
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
+from allotrope.planning.values import defaults
 
 _WIDTH = 100
 _LENGTHS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
@@ -30,7 +31,6 @@ def expansion(plan: Plan) -> str:
         ("views", _views(plan)),
         ("topics", _topics(plan)),
         ("data path", _paths(plan)),
-        ("settings", _columns([(title, repr(value)) for title, value in sorted(topology.setting.items())])),
         ("outside equality (read as they are, without waiting)", _columns(_loose(plan))),
         ("answers that may vary (recorded before use)", [f"  {title}" for title in plan.unrepeatable]),
         ("warnings", [f"  {warning}" for warning in plan.warnings]),
@@ -72,6 +72,7 @@ def _components(plan: Plan) -> Iterator[str]:
         yield f"  {component.name}  ({limit.concurrency} calls at once, {limit.queue} waiting{deadline})"
         rows = [_operation(operation) for operation in component.operations]
         rows += [_needed(field) for field in component.fields if field.need != "setting"]
+        rows += _settings(plan, component)
         yield from _columns(rows, 4)
 
 
@@ -93,11 +94,21 @@ def _needed(field: Field) -> tuple[str, str, str]:
     return "needs", f"{field.name}: {_shown(field.kind)}", "latest" if field.latest else ""
 
 
+def _settings(plan: Plan, component: Component) -> Iterator[tuple[str, str, str]]:
+    given, written = defaults(component), plan.topology.setting
+    for field in component.needs("setting"):
+        title = f"{component.name}.{field.name}"
+        source = "by the topology" if title in written else "by default"
+        value = written.get(title, given.get(field.name))
+        yield "setting", f"{field.name}: {_shown(field.kind)} = {value!r}", source
+
+
 def _shown(kind: Any) -> str:
     """Return a type as an author would write it."""
     if typing.get_origin(kind) is None:
-        return str(getattr(kind, "__name__", kind)).replace("NoneType", "None")
-    parts = [_shown(part) if part is not ... else "..." for part in typing.get_args(kind)]
+        plain = repr(kind) if isinstance(kind, (str, bytes)) else str(getattr(kind, "__name__", kind))
+        return plain.replace("NoneType", "None")
+    parts = ["..." if part is ... else _shown(part) for part in typing.get_args(kind)]
     name = getattr(typing.get_origin(kind), "__name__", "")
     return " | ".join(parts) if name in ("Union", "UnionType") else f"{name}[{', '.join(parts)}]"
 

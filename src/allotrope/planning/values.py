@@ -1,6 +1,5 @@
 """Whether all that crosses a boundary or is stored is typed and immutable, and each raised fault declared."""
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
@@ -11,6 +10,7 @@ import msgspec
 from allotrope.kernel.components import Component, Field
 from allotrope.kernel.exactness import mutable
 from allotrope.kernel.messages import Fault, Place, fault_body, place_of, types_of
+from allotrope.kernel.operations import MARK
 from allotrope.planning.documents import Finding, finding
 from allotrope.planning.facts import UNRESOLVED, Body, Facts, Part, place_in, reason
 
@@ -23,10 +23,11 @@ def value_faults(facts: Facts) -> Iterator[Finding]:
     for part in facts.parts.values():
         yield from _fields(part, stored)
         yield from _constructor(part)
-    for _, body in facts.bodies():
+    for part, body in facts.bodies():
         if body.readable:
             yield from _signature(body, stored)
         yield from _raised(body)
+        yield from _overridden(part, body)
         stored.update(dict.fromkeys(body.operation.faults))
     for part in facts.parts.values():
         stored.update(dict.fromkeys(part.component.sources()))
@@ -63,7 +64,7 @@ def _is_class(field: Field) -> bool:
 def _constructor(part: Part) -> Iterator[Finding]:
     """Yield a fault where an `__init__` of its own and the fields do not agree."""
     component = part.component
-    if component.is_view or dataclasses.is_dataclass(component.kind):
+    if component.is_view or "__dataclass_fields__" in vars(component.kind):
         return
     accepted = inspect.signature(component.kind).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
@@ -129,6 +130,13 @@ def _batched(body: Body) -> Iterator[Finding]:
         yield finding(
             body.operation.place, f"{body.title} is batched; it returns a `tuple[R, ...]`, one for each value"
         )
+
+
+def _overridden(part: Part, body: Body) -> Iterator[Finding]:
+    member = inspect.getattr_static(part.component.kind, body.operation.name)
+    if not hasattr(member, MARK):
+        text = f"{body.title} overrides the {body.operation.kind} of a parent undecorated, so it never runs; "
+        yield finding(part.place, f"{text}decorate it as well")
 
 
 def _raised(body: Body) -> Iterator[Finding]:

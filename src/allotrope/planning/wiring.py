@@ -101,23 +101,17 @@ def _missing(facts: Facts, field: Field) -> str:
 
 
 def _calls(part: Part, body: Body, needed: Mapping[str, Component], faults: list[Finding]) -> Iterator[Reach]:
-    """Yield the calls of one operation, each once; faults for what may not be called."""
-    made: dict[Reach, Use] = {}
+    """Yield the queries that one operation asks; faults for what may not be called."""
     for use in body.uses:
-        field = part.fields[use.field]
-        if field.need == "table":
+        need = part.fields[use.field].need
+        if need == "table":
             faults += _table_faults(body, use)
-        elif field.need == "view" and use.field in needed:
-            if use.name not in ("of", ""):
-                text = f"{written(body, use)}; a view is read with `{use.field}.of(key)` only"
-                faults.append(finding(use.place, text))
-        elif use.field in needed:
-            made.update(dict.fromkeys(_asked(body, use, field, needed[use.field], faults), use))
-    for reach, use in made.items():
-        if reach.operation not in _queries(needed[reach.field]):
-            faults.append(finding(use.place, _forbidden(body, reach, use, needed[reach.field])))
+        elif need == "view" and use.name not in ("of", ""):
+            text = f"{written(body, use)}; a view is read with `{use.field}.of(key)` only"
+            faults.append(finding(use.place, text))
+        elif need == "component" and use.field in needed:
+            yield from _asked(part.fields[use.field], body, use, needed[use.field], faults)
     faults += _own_calls(part, body)
-    yield from made
 
 
 def written(body: Body, use: Use) -> str:
@@ -125,38 +119,35 @@ def written(body: Body, use: Use) -> str:
     return f"{body.title} uses `{use.field}.{use.name}`"
 
 
-def _queries(component: Component) -> set[str]:
-    return {operation.name for operation in component.operations if operation.kind == "query"}
-
-
-def _asked(body: Body, use: Use, field: Field, provider: Component, faults: list[Finding]) -> list[Reach]:
-    known = [operation.name for operation in provider.operations]
-    if use.name and use.name not in known:
-        unknown = f"which is no operation of {provider.name}. {nearest(use.name, known)}"
+def _asked(field: Field, body: Body, use: Use, provider: Component, faults: list[Finding]) -> Iterator[Reach]:
+    """Yield the query that a use asks; of a field that is passed on as a whole, every query of its face."""
+    operations = {operation.name: operation for operation in provider.operations}
+    if not use.name:
+        # What stands in the field at run time answers queries only, so nothing else can be reached by it.
+        face = face_of(field.kind) if getattr(field.kind, "_is_protocol", False) else operations
+        yield from (
+            Reach(field.name, provider.name, name) for name in face if operations[name].kind == "query"
+        )
+    elif use.name not in operations:
+        unknown = f"which is no operation of {provider.name}. {nearest(use.name, operations)}"
         faults.append(finding(use.place, f"{written(body, use)}, {unknown}"))
-        return []
-    face = face_of(field.kind) if getattr(field.kind, "_is_protocol", False) else known
-    return [
-        Reach(use.field, provider.name, name) for name in ([use.name] if use.name else face) if name in known
-    ]
+    elif operations[use.name].kind == "query":
+        yield Reach(field.name, provider.name, use.name)
+    else:
+        faults.append(finding(use.place, _forbidden(body, operations[use.name])))
 
 
 def _word(operation: Operation) -> str:
     return "command" if operation.kind == "command" else "handler"
 
 
-def _forbidden(body: Body, reach: Reach, use: Use, provider: Component) -> str:
-    word = next(_word(operation) for operation in provider.operations if operation.name == reach.operation)
-    title = f"{reach.component}.{reach.operation}"
-    if not use.name:
+def _forbidden(body: Body, called: Operation) -> str:
+    if called.kind != "command":
         return (
-            f"{body.title} passes `{use.field}` on as a whole, so it may run the {word} {title}; "
-            f"call `self.{use.field}.QUERY(...)` directly, so that the plan can see it"
+            f"{body.title} calls the handler {called.title}, which only its event may run; publish the event"
         )
-    if word == "handler":
-        return f"{body.title} calls the handler {title}, which only its event may run; publish the event"
-    remedy = f"publish an event that {reach.component} handles"
-    return f"{body.title} calls the command {title}, but one operation is one transaction; {remedy}"
+    remedy = f"publish an event that {called.component} handles"
+    return f"{body.title} calls the command {called.title}, but one operation is one transaction; {remedy}"
 
 
 def _table_faults(body: Body, use: Use) -> list[Finding]:

@@ -8,16 +8,17 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
+from types import NoneType
 from typing import Any
 
 from allotrope.kernel import codec
 from allotrope.kernel.calls import LAST_ORIGIN, NEVER, Call, current
 from allotrope.kernel.errors import Expired, Failed, Lost, Refused
 from allotrope.kernel.exactness import check
-from allotrope.kernel.messages import Fault, conform
+from allotrope.kernel.messages import Fault, Message, conform
 from allotrope.kernel.operations import Operation
 from allotrope.runtime.batches import Batcher
 from allotrope.runtime.deadlines import Deadlines
@@ -50,9 +51,15 @@ class Door:
         """Bind the body to the instance and compile the checks of its types."""
         self.operation, self.slots, self.services = operation, slots, services
         self.meter = services.meters.setdefault(operation.title, Meter(operation.title))
+        self.component, self.name, self.title = operation.component, operation.name, operation.title
         self.deadline_s = operation.deadline_s
+        self.short = operation.repeatable and self.deadline_s is None  # whether a call may take the shortest way
         self.kinds = list(operation.parameters().items())
+        self.arity = len(self.kinds)
         self.result = operation.result()
+        # A message was checked when it was built: its class is all there is to look at.
+        message = isinstance(self.result, type) and issubclass(self.result, Message)
+        self.whole = self.result if message else NoneType if self.result is None else Door  # no answer is a Door
         self.exact_arguments = check(tuple((f"v[{i}]", kind) for i, (_, kind) in enumerate(self._single_kinds())))
         self.exact_result = check((("v", self.result),))
         self.body: Callable[..., Any] = functools.partial(operation.body, instance)
@@ -60,6 +67,11 @@ class Door:
             self.body = functools.partial(self._in_thread, self.body)
         if operation.batch:
             self.body = Batcher(operation.title, self.body, operation.batch).call
+
+    def hurry(self, deadline_s: float | None) -> None:
+        """Take the component's deadline, unless the operation has one of its own."""
+        if self.deadline_s is None and deadline_s is not None:
+            self.deadline_s, self.short = deadline_s, False
 
     def _single_kinds(self) -> list[tuple[str, Any]]:
         if self.operation.batch:  # declared on a tuple, called with one value
@@ -79,7 +91,7 @@ class Door:
 
     def arguments(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return the arguments in order, each exactly of its type. Refused names the one that does not fit."""
-        if named or len(given) != len(self.kinds):
+        if named or len(given) != self.arity:
             try:
                 bound = inspect.signature(self.operation.body).bind(None, *given, **named)
             except TypeError as error:
@@ -106,29 +118,50 @@ class Door:
         failed.__cause__ = error
         return failed
 
-    async def run(self, call: Call, arguments: tuple[Any, ...]) -> Any:
-        """Run the body as `call`, within its deadline and the component's limit; the answer is exactly of its type."""
+    async def run(self, call: Call, arguments: tuple[Any, ...], tape: list[Any] | None = None) -> Any:
+        """Run the body as `call`, within the component's limit; the answer is exactly of its type, and on the tape."""
         meter, slots = self.meter, self.slots
-        if slots.free > 0 and not slots.waiting:
+        start = perf_counter()
+        if slots.free > 0 and start < call.deadline:
             slots.free -= 1
         else:
-            await slots.take()
-        meter.running += 1
-        start = perf_counter()
+            start = await self._admitted(call, arguments, tape)
+        meter.started += 1
         token = current.set(call)
         try:
             answer = await self.body(*arguments)
-            if not self.exact_result(answer):
-                answer = conform(answer, self.result, f"the answer of {self.operation.title}")
+            if type(answer) is not self.whole and not self.exact_result(answer):
+                answer = conform(answer, self.result, f"the answer of {self.title}")
+            if tape is not None:
+                tape.append((self.title, arguments, answer))
             return answer
         except Exception as error:
             failure = self.failure(error)
+            if tape is not None:
+                tape.append((f"{self.title}!", arguments, raised(failure)))
             raise failure from failure.__cause__
         finally:
             current.reset(token)
-            meter.running -= 1
-            meter.count(perf_counter() - start)
-            slots.give()
+            # As `meter.count` and `slots.give` would, without the price of two calls.
+            spent = perf_counter() - start
+            meter.seconds += spent
+            meter.buckets[int(spent * 1e6).bit_length()] += 1
+            if slots.waiting:
+                slots.give()
+            else:
+                slots.free += 1
+
+    async def _admitted(self, call: Call, arguments: tuple[Any, ...], tape: list[Any] | None) -> float:
+        """Return when it starts, once a place is taken; the way of a call that must wait or comes too late."""
+        try:
+            if call.deadline <= perf_counter():
+                raise self.failure(Expired(f"{self.title}: the deadline passed before it could start"))
+            await self.slots.take()
+        except Exception as error:
+            if tape is not None:
+                tape.append((f"{self.title}!", arguments, raised(error)))
+            raise
+        return perf_counter()
 
     def derived(self, parent: Call | None) -> Call:
         """Return the call of a query made by `parent`: same origin and deadline, no effect of its own."""
@@ -146,32 +179,40 @@ class Door:
             call.deadline = min(call.deadline, perf_counter() + self.deadline_s)
         return call
 
-    async def ask(self, *given: Any, **named: Any) -> Any:
-        """Answer a query; the shape of a proxy's method."""
+    def ask(self, *given: Any, **named: Any) -> Coroutine[Any, Any, Any]:
+        """Answer a query; the shape of a proxy's method. Nothing is raised before the answer is awaited."""
         parent = current.get()
-        if named or len(given) != len(self.kinds) or not self.exact_arguments(given):
-            given = self.arguments(given, named)
+        if (
+            parent is None or parent.trace is not None or not self.short
+            or named or len(given) != self.arity or not self.exact_arguments(given)
+        ):  # fmt: skip
+            return self._asked(parent, given, named)
+        call = Call(
+            self.component, self.name, parent.origin, parent.path, parent.at, parent.deadline,
+            parent.tenant, parent.request, None, None, parent.seed,
+        )  # fmt: skip
+        effect = parent.effect
+        return self.run(call, given, None if effect is None else effect.tape)
+
+    async def _asked(self, parent: Call | None, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Answer a query that needs more than the shortest way: a span, a timer, a record, another look at arguments."""
+        given = self.arguments(given, named)
         effect = None if parent is None else parent.effect
+        if parent is None or effect is None:
+            return await self._watched(parent, given)
         try:
-            if parent is not None and effect is not None and not self.operation.repeatable:
-                answer = await self.services.once(self, parent, given)
-            else:
-                call = self.derived(parent)
-                if call.trace is None and (call.deadline == NEVER or (parent and call.deadline == parent.deadline)):
-                    if perf_counter() >= call.deadline:
-                        raise self.failure(Expired(f"{call.component}.{call.operation}: the deadline passed before it began"))
-                    answer = await self.run(call, given)
-                else:
-                    answer = await self._watched(call, given)
+            asked = self._watched(parent, given) if self.operation.repeatable else self.services.once(self, parent, given)
+            answer = await asked
         except Exception as error:
-            if effect is not None:
-                effect.tape.append((f"{self.operation.title}!", given, raised(error)))
+            effect.tape.append((f"{self.title}!", given, raised(error)))
             raise
-        if effect is not None:
-            effect.tape.append((self.operation.title, given, answer))
+        effect.tape.append((self.title, given, answer))
         return answer
 
-    async def _watched(self, call: Call, given: tuple[Any, ...]) -> Any:
+    async def _watched(self, parent: Call | None, given: tuple[Any, ...]) -> Any:
+        call = self.derived(parent)
+        if call.trace is None and (call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)):
+            return await self.run(call, given)  # if there is a deadline, the parent's timer watches over it
         status = "ok"
         try:
             return await within(self.services.deadlines, call, lambda: self.run(call, given))
@@ -187,7 +228,7 @@ class Door:
         call = self.derived(current.get())
         given = self.arguments(given, named)
         await self.slots.take()
-        self.meter.running += 1
+        self.meter.started += 1
         start, status = perf_counter(), "ok"
         pieces = self.body(*given)
         try:
@@ -206,7 +247,6 @@ class Door:
             raise failure from failure.__cause__
         finally:
             await pieces.aclose()
-            self.meter.running -= 1
             self.meter.count(perf_counter() - start)
             self.slots.give()
             if call.trace is not None:

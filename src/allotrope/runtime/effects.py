@@ -20,6 +20,7 @@ from allotrope.kernel.ports import Commit, Envelope
 from allotrope.runtime.dispatch import Door
 from allotrope.runtime.flows import Delivery, Flow
 from allotrope.runtime.records import Outcome, Record, fingerprint, record_of
+from allotrope.runtime.telemetry.secrets import mask
 from allotrope.storage.points import reach
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ class Effects:
             "kind": ended.envelope.kind,
             "writes": tuple((t, k, v if v is None or self._encoded else codec.encode(v)) for t, k, v in ended.writes),
             "answer": b"" if ended.error else codec.encode(ended.answer),
-            "error": "" if ended.error is None else f"{type(ended.error).__name__}: {ended.error}",
+            "error": "" if ended.error is None else mask(f"{type(ended.error).__name__}: {ended.error}"),
             "attempts": ended.attempts,
         }
         return record_of(ended.operation, ended.call, body, ended.events, facts)

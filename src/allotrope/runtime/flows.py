@@ -10,37 +10,21 @@ import asyncio
 from heapq import heappop, heappush
 from typing import Any
 
-import msgspec
-
 from allotrope.kernel.errors import Lost
-from allotrope.kernel.operations import Operation
-from allotrope.kernel.ports import Envelope
-
-
-class Delivery(msgspec.Struct, order=False, gc=False):
-    """One event, or the arguments of one command, on its way to one operation."""
-
-    operation: Operation
-    envelope: Envelope
-    value: Any
-    key: str
-    bit: int  # the component's own bit
-    ahead: int  # all that its events may reach, directly or through others
-    need: int  # what must be quiet before it may run: the component itself and the views it reads
+from allotrope.runtime.routes import Delivery
 
 
 class Flow:
     """One input and what is still to be done for it."""
 
     __slots__ = (
-        "_count", "_heap", "_waiters", "flying", "future", "lane", "lost", "origin", "outcome", "over", "trace", "waits_for",
+        "_ahead", "_count", "_heap", "_lane", "_waiters", "flying", "lost", "origin", "outcome", "over", "trace",
+        "waits_for",
     )  # fmt: skip
 
     def __init__(self, origin: int) -> None:
         """Start with nothing to do."""
         self.origin = origin
-        self.future = 0  # what its remaining deliveries may still reach
-        self.lane: dict[tuple[int, str], int] = {}  # (component bit, key) -> deliveries there, running ones included
         self.outcome: Any = None  # of a command, once it has ended
         self.over = self.flying = False
         self.lost: BaseException | None = None  # why it will not end in this process
@@ -49,14 +33,17 @@ class Flow:
         self._heap: list[tuple[str, int, int, Delivery]] = []
         self._count = 0
         self._waiters: list[asyncio.Future[None]] = []
+        # How many deliveries there are of each (component bit, key), and of each mask of what they may reach; the
+        # running one included. Counted only from when a later flow asks for the first time: most are never asked.
+        self._lane: dict[tuple[int, str], int] | None = None
+        self._ahead: dict[int, int] = {}
 
     def push(self, delivery: Delivery) -> None:
         """Add a delivery; deliveries run in the order of their paths, then of the app's components."""
         self._count += 1
-        heappush(self._heap, (delivery.envelope.path, delivery.bit, self._count, delivery))
-        place = (delivery.bit, delivery.key)
-        self.lane[place] = self.lane.get(place, 0) + 1
-        self.future |= delivery.ahead
+        heappush(self._heap, (delivery.envelope.path, delivery.route.bit, self._count, delivery))
+        if self._lane is not None:
+            self._tally(self._lane, delivery, 1)
 
     def next(self) -> Delivery | None:
         """Return the delivery to run now; it stays on the list until `advance`."""
@@ -65,21 +52,37 @@ class Flow:
     def advance(self) -> None:
         """Take the first delivery off the list, after its events were pushed, and wake who waited for this flow."""
         delivery = heappop(self._heap)[3]
-        place = (delivery.bit, delivery.key)
-        if self.lane[place] == 1:
-            del self.lane[place]
-        else:
-            self.lane[place] -= 1
-        future = 0
-        for *_, waiting in self._heap:
-            future |= waiting.ahead
-        self.future = future
-        self.wake()
+        if self._lane is not None:
+            self._tally(self._lane, delivery, -1)
+        if self._waiters:
+            self.wake()
+
+    def _tally(self, lane: dict[tuple[int, str], int], delivery: Delivery, by: int) -> None:
+        route, place = delivery.route, (delivery.route.bit, delivery.key)
+        lane[place] = lane.get(place, 0) + by
+        self._ahead[route.ahead] = self._ahead.get(route.ahead, 0) + by
+        if not lane[place]:
+            del lane[place]
+        if not self._ahead[route.ahead]:
+            del self._ahead[route.ahead]
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Return whether a delivery of a larger origin must wait for this flow."""
+        if (lane := self._lane) is None:
+            lane = self._lane = {}
+            for *_, waiting in self._heap:
+                self._tally(lane, waiting, 1)
+        route, key = delivery.route, delivery.key
+        if any(ahead & route.need for ahead in self._ahead):
+            return True
+        if not key:
+            return any(bit == route.bit for bit, _ in lane)
+        return (route.bit, key) in lane or (route.bit, "") in lane
 
     def wake(self) -> None:
         """Let those who waited look again."""
         if self._waiters:
-            self._waiters = _woken(self._waiters)
+            self._waiters = woken(self._waiters)
 
     async def changed(self) -> None:
         """Return after this flow has moved on. Raises why, when it never will."""
@@ -100,7 +103,8 @@ class Flow:
             await self.changed()
 
 
-def _woken(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
+def woken(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
+    """Let everybody in a list go on; return the list of those who still wait."""
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
@@ -130,9 +134,9 @@ class Flights:
         flow.over = True
         flow.wake()
         if self._room:
-            self._room = _woken(self._room)
+            self._room = woken(self._room)
         if self._idle and not self.flows:
-            self._idle = _woken(self._idle)
+            self._idle = woken(self._idle)
 
     def floor(self) -> int:
         """Return the lowest unfinished origin."""
@@ -141,14 +145,11 @@ class Flights:
         return self.newest + 1
 
     def blocker(self, flow: Flow, delivery: Delivery) -> Flow | None:
-        """Return a flow of a smaller origin that this delivery must wait for, or None. No key stands for all keys."""
-        bit, key = delivery.bit, delivery.key
+        """Return a flow of a smaller origin that this delivery must wait for, or None."""
         for origin, other in self.flows.items():
             if origin >= flow.origin:
                 return None
-            if other.future & delivery.need or (bit, key) in other.lane or (bit, "") in other.lane:
-                return other
-            if not key and any(own == bit for own, _ in other.lane):
+            if other.holds(delivery):
                 return other
         return None
 
@@ -165,7 +166,7 @@ class Flights:
         for flow in flows:
             flow.lost = reason
             flow.wake()
-        self._room, self._idle = _woken(self._room), _woken(self._idle)
+        self._room, self._idle = woken(self._room), woken(self._idle)
 
     async def settled(self) -> None:
         """Return once nothing is in flight."""

@@ -83,6 +83,7 @@ class Host:
         self.stopped: BaseException | None = None  # why nothing is taken any more
         self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
         self._entrance, self._queued = asyncio.Lock(), 0
+        self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[None] | None = None
 
@@ -119,17 +120,21 @@ class Host:
         What is not finished is not lost where the topology is durable: the next start takes it up.
         """
         self.stopped = self.stopped or Overloaded(f"{self.plan.app.name} is shutting down; send it again later", 1.0)
+        finished = False
         try:
-            async with asyncio.timeout(grace_s):
-                await self.settled()
-            finished = True
-        except TimeoutError:
-            finished = False
-        await self.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self.settled()
+                finished = True
+        finally:
+            await self.close()
         return finished
 
     async def close(self) -> None:
-        """Stop at once and release the files; as much is kept as the durability promises."""
+        """Stop at once and release the files; as much is kept as the durability promises. Twice is no fault."""
+        if self._closed:
+            return
+        self._closed = True
         self.stopped = self.stopped or Refused(f"{self.plan.app.name} is closed")
         for task in list(self._tasks):
             task.cancel()

@@ -18,7 +18,7 @@ class Slots:
 
     async def take(self) -> None:
         """Return once a place is taken. Overloaded when too many wait already."""
-        if self.free > 0 and not self.waiting:
+        if self.free > 0:  # then nobody waits
             self.free -= 1
             return
         if len(self.waiting) >= self.queue:
@@ -33,13 +33,13 @@ class Slots:
             raise
 
     def give(self) -> None:
-        """Hand a place to the first who waits, or back."""
-        while self.waiting:
+        """Hand a place back, and on to the first who waits. Fewer than none are free while a cut thread still runs."""
+        self.free += 1
+        while self.waiting and self.free > 0:
             turn = self.waiting.popleft()
             if not turn.done():
+                self.free -= 1
                 turn.set_result(None)
-                return
-        self.free += 1
 
 
 class Budget:

@@ -8,19 +8,28 @@ BUCKETS = 42  # bucket n holds times below 2**n microseconds: the last one ends 
 class Meter:
     """What one operation has done since the start."""
 
-    __slots__ = ("buckets", "calls", "errors", "running", "seconds", "title", "waiting")
+    __slots__ = ("buckets", "errors", "seconds", "started", "title", "waiting")
 
     def __init__(self, title: str) -> None:
         """Start at zero."""
         self.title = title
-        self.calls = self.running = self.waiting = 0
+        self.started = self.waiting = 0
         self.seconds = 0.0
         self.errors: dict[str, int] = {}
         self.buckets = [0] * BUCKETS
 
+    @property
+    def calls(self) -> int:
+        """Return how many calls have finished."""
+        return sum(self.buckets)
+
+    @property
+    def running(self) -> int:
+        """Return how many calls are in progress."""
+        return self.started - sum(self.buckets)
+
     def count(self, seconds: float) -> None:
         """Count one finished call."""
-        self.calls += 1
         self.seconds += seconds
         self.buckets[int(seconds * 1e6).bit_length()] += 1
 

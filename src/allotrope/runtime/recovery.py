@@ -40,7 +40,7 @@ def _take_up(host: "Host", entry: Entry, floor: int, done: set[tuple[str, int, s
     envelope = entry.envelope
     kind = host.routes.kinds.get(envelope.kind)
     command = host.routes.commands.get(envelope.kind)
-    views = host.routes.views.get(envelope.kind, ())
+    views, routes = host.routes.to(envelope)
     unfinished = envelope.origin >= floor
     if unfinished and not envelope.path:
         host.flights.begin(envelope.origin)
@@ -56,8 +56,8 @@ def _take_up(host: "Host", entry: Entry, floor: int, done: set[tuple[str, int, s
     for view in views:
         view.add(value, envelope.origin, envelope.path)
     if flow is not None:
-        for route in host.routes.to(envelope):
-            if (route.operation.title, envelope.origin, envelope.path) not in done:
+        for route in routes:
+            if (route.title, envelope.origin, envelope.path) not in done:
                 flow.push(delivery(route, envelope, value))
 
 

@@ -9,48 +9,65 @@ from allotrope.kernel.operations import Operation
 from allotrope.kernel.ports import Envelope
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
-from allotrope.runtime.flows import Delivery
+from allotrope.runtime.dispatch import Door
+from allotrope.runtime.wiring import Wiring
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """One operation as the end of a way, with its masks (see `flows`)."""
 
     operation: Operation
-    bit: int
-    ahead: int
-    need: int
+    title: str
+    component: str
+    doors: tuple[Door, ...]  # one per replica
+    bit: int  # the component's own bit
+    ahead: int  # all that its events may reach, directly or through others
+    need: int  # what must be quiet before it may run: the component itself and the views it reads
+    told: bool = False  # whether it is a command
     key_index: int = -1  # of a command: which argument is the key
+
+
+class Delivery(msgspec.Struct, order=False, gc=False):
+    """One event, or the arguments of one command, on its way to one operation. No key stands for all keys."""
+
+    route: Route
+    envelope: Envelope
+    value: Any
+    key: str
+
+
+Ways = tuple[list[View[Any]], list[Route]]  # where an event goes
 
 
 class Routes:
     """The ways through one app."""
 
-    def __init__(self, plan: Plan, views: dict[str, View[Any]]) -> None:
+    def __init__(self, plan: Plan, wiring: Wiring) -> None:
         """Give each component a bit and follow the published events to their end."""
         app = plan.app
         self.bits = {name: 1 << index for index, name in enumerate(app.components)}
         self.kinds = {**app.events(), "Tick": Tick}
-        self.views: dict[str, list[View[Any]]] = {}
-        self.handlers: dict[str, list[Route]] = {}
         self.commands: dict[str, Route] = {}
+        self.ways: dict[str, Ways] = {kind: ([], []) for kind in self.kinds}
         operations = [o for c in app.components.values() for o in c.operations if o.writes]
         ahead = self._ahead(plan, operations)
         for component in app.components.values():
             if component.is_view:
                 for source in component.sources():
-                    self.views.setdefault(source.__name__, []).append(views[component.name])
+                    self.ways[source.__name__][0].append(wiring.views[component.name])
         for operation in operations:
-            bit = self.bits[operation.component]
+            title, bit = operation.title, self.bits[operation.component]
             need = bit
-            for view in plan.reads.get(operation.title, ()):
+            for view in plan.reads.get(title, ()):
                 need |= self.bits[view]
-            if operation.kind == "command":
-                names = list(operation.parameters())
-                index = names.index(operation.key) if operation.key else -1
-                self.commands[operation.title] = Route(operation, bit, ahead[operation.title], need, index)
+            masks = bit, ahead[title], need
+            route = Route(operation, title, operation.component, tuple(wiring.doors[title]), *masks)
             for source in operation.sources:
-                route = Route(operation, bit, ahead[operation.title], need)
-                self.handlers.setdefault(source.__name__, []).append(route)
+                self.ways[source.__name__][1].append(route)
+            if operation.kind == "command":
+                index = list(operation.parameters()).index(operation.key) if operation.key else -1
+                told = msgspec.structs.replace(route, told=True, key_index=index)
+                self.commands[title], self.ways[title] = told, ([], [told])
 
     def _ahead(self, plan: Plan, operations: list[Operation]) -> dict[str, int]:
         """Return for each operation all that its events may reach: the least fixed point, so cycles are fine."""
@@ -70,18 +87,17 @@ class Routes:
                     reached[operation.title], changed = mask, True
         return reached
 
-    def to(self, envelope: Envelope) -> list[Route]:
-        """Return the ways of an envelope: a command's one, an event's handlers, for a tick only its own operation."""
-        kind = envelope.kind
-        if kind in self.commands:
-            return [self.commands[kind]]
-        routes = self.handlers.get(kind, [])
-        return routes if kind != "Tick" else [route for route in routes if route.operation.title == envelope.key]
+    def to(self, envelope: Envelope) -> Ways:
+        """Return the ways of an envelope: a command's one, an event's views and handlers, a tick's own operation."""
+        views, routes = self.ways.get(envelope.kind, _NOWHERE)
+        if envelope.kind == "Tick":
+            routes = [route for route in routes if route.title == envelope.key]
+        return views, routes
+
+
+_NOWHERE: Ways = [], []
 
 
 def delivery(route: Route, envelope: Envelope, value: Any) -> Delivery:
     """Return the delivery of an envelope along a route. A tick may touch any row: it has the component to itself."""
-    key = "" if envelope.kind == "Tick" else envelope.key
-    return Delivery(route.operation, envelope, value, key, route.bit, route.ahead, route.need)
-
-
+    return Delivery(route, envelope, value, "" if envelope.kind == "Tick" else envelope.key)

@@ -45,8 +45,7 @@ class Wiring:
             self.instances[component.name].append(instance)
             for operation in component.operations:
                 door = Door(operation, instance, slots, self.services)
-                if door.deadline_s is None:
-                    door.deadline_s = limit.deadline_s
+                door.hurry(limit.deadline_s)
                 self.doors.setdefault(operation.title, []).append(door)
 
     def _made(self, component: Component, field: Field) -> Any:
@@ -56,7 +55,7 @@ class Wiring:
         if field.need == "table":
             (row,) = field.kind.__args__
             encoded = self.topology.durability != "none"
-            return Table(component.name, field.name, row, self.ledger, encoded)
+            return Table(component.name, field.name, row, self.ledger, encoded=encoded)
         if field.need == "view":
             return self.views[field.kind.__name__]
         if field.need == "clock":

@@ -1,4 +1,4 @@
-"""History: what a durable host has kept in its folder, read beside it without taking its lock or changing a byte.
+"""History: what a durable host has kept in its folder, read beside it without its lock or a changed byte.
 
 Not here: what may be in a page that a disk has damaged; the host itself checks that when it opens its files.
 """
@@ -62,7 +62,9 @@ class History:
     def kept(self) -> Kept:
         """Return how much there is."""
         ((events,),) = _rows(self._log, "SELECT count(*) FROM entries") or [(0,)]
-        found = _rows(self._ledger, "SELECT count(*),coalesce(min(origin),0),coalesce(max(origin),0) FROM record")
+        found = _rows(
+            self._ledger, "SELECT count(*),coalesce(min(origin),0),coalesce(max(origin),0) FROM record"
+        )
         return Kept(events, *(found[0] if found else (0, 0, 0)))
 
     def close(self) -> None:
@@ -79,7 +81,9 @@ def _opened(path: Path) -> apsw.Connection | None:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(2000)
     except apsw.Error as error:
-        raise Refused(f"{path}: cannot be read ({error}); let this user read the folder and its files") from None
+        raise Refused(
+            f"{path}: cannot be read ({error}); let this user read its folder, and write there too"
+        ) from None
     return connection
 
 
@@ -90,4 +94,6 @@ def _rows(connection: apsw.Connection | None, sql: str, *bindings: Any) -> list[
         return connection.execute(sql, bindings).fetchall()
     except apsw.Error as error:
         path = connection.filename
-        raise Refused(f"{path}: cannot be read ({error}); start the app with this folder, it says more") from None
+        raise Refused(
+            f"{path}: cannot be read ({error}); start the app with this folder, it says more"
+        ) from None

@@ -65,7 +65,9 @@ def _consequence(
     decisions = []
     for record in below.get(path, ()):
         kind = record.kind
-        names = [(f"{path}/{record.title}#{index:03d}", name) for index, (name, _) in enumerate(record.events)]
+        names = [
+            (f"{path}/{record.title}#{index:03d}", name) for index, (name, _) in enumerate(record.events)
+        ]
         children = tuple(_consequence(origin, child, below, events, name) for child, name in names)
         parked = bool(record.error) and record.kind != record.title  # a command's error went to its caller
         decisions.append(Decision(record, children, parked))

@@ -1,4 +1,4 @@
-"""Names: what a person may call a trace, an input, an event, a decision or a request, and what is found under it."""
+"""Names: what a person may call a trace, an input, an event, a decision or a request, and what it is."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ KINDS = """An ID is one of
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What stands under a name: traces, the newest first, and inputs; `path` and `operation` narrow it down."""
+    """What stands under a name: traces, newest first, and inputs; `path` and `operation` narrow it down."""
 
     traces: tuple[str, ...] = ()
     origins: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class Archive:
         self.spans, self.history = Spans.of(folder), History(folder)
 
     def find(self, name: str) -> Found:
-        """Return what `name` stands for. Refused, with the kinds of name and how much is kept, when it is nothing."""
+        """Return what `name` stands for. Refused, with the kinds of name and what is kept, when nothing."""
         if found := self._by_origin(name) or self._by_request(name) or self._by_trace(name.lower()):
             return found
         raise Refused(f"nothing here is called `{name}`.\n{KINDS}\nKept in {self.folder}: {self.kept()}")
@@ -68,7 +68,9 @@ class Archive:
             return Found()
         traces = self.spans.begun_by(name) if self.spans else []
         if len(traces) > 1:
-            raise Refused(f"{len(traces)} traces begin with `{name}`; give more digits: {', '.join(traces[:5])}")
+            raise Refused(
+                f"{len(traces)} traces begin with `{name}`; give more digits: {', '.join(traces[:5])}"
+            )
         origins = {*self._origins(traces), *self.history.of_trace(name)}
         return Found(tuple(traces), tuple(sorted(origins)))
 

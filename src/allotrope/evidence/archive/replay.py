@@ -1,6 +1,6 @@
-"""Replay: one recorded decision computed again, in one process, without the app; and whether it comes out the same.
+"""Replay: one recorded decision computed again in one process, without the app; does it come out the same?
 
-It needs the record and the component's code only. What is not on the record's tape is a difference, never a guess.
+It needs the record and the component's code only. What is not on the tape is a difference, never a guess.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from allotrope.planning.plans import Plan
 from allotrope.runtime.dispatch import Door, Services
 from allotrope.runtime.limits import Slots
 from allotrope.runtime.records import Record
+from allotrope.runtime.telemetry.secrets import mask
 from allotrope.runtime.tracing import Tracer
 
 
@@ -48,7 +49,7 @@ class _Run(NamedTuple):
 
 
 async def replayed(plan: Plan, record: Record, *, debug: bool = False) -> Replayed:
-    """Compute a decision again and compare. With `debug` under pdb, stopped at the first line of the operation.
+    """Compute a decision again and compare; with `debug` under pdb, stopped at the operation's first line.
 
     Raises Refused when the app does not have the operation or the event any more.
     """
@@ -89,15 +90,17 @@ def _arguments(plan: Plan, door: Door, record: Record) -> tuple[Any, ...]:
         return door.decoded(record.body)
     kind = {**plan.app.events(), "Tick": Tick}.get(record.kind)
     if kind is None:
-        raise Refused(f"{record.name}: the app has no event {record.kind} any more; replay it with the code of its day")
+        raise Refused(
+            f"{record.name}: the app has no event {record.kind} any more; replay it with the code of its day"
+        )
     return (codec.decode(record.body, kind),)
 
 
 async def _run(door: Door, record: Record, arguments: tuple[Any, ...], *, debug: bool) -> _Run:
     effect = Effect()
     call = Call(
-        door.operation.component, door.operation.name, record.origin, record.path, record.at, NEVER, record.tenant,
-        record.request, effect, None, record.seed,
+        door.operation.component, door.operation.name, record.origin, record.path, record.at, NEVER,
+        record.tenant, record.request, effect, None, record.seed,
     )  # fmt: skip
     if debug:
         _stop_at(door.operation)
@@ -106,7 +109,7 @@ async def _run(door: Door, record: Record, arguments: tuple[Any, ...], *, debug:
     except Exception as error:
         if isinstance(error.__cause__, BdbQuit):
             raise Refused("left the debugger before the end; nothing was compared") from None
-        return _Run(None, f"{type(error).__name__}: {error}", effect)
+        return _Run(None, mask(f"{type(error).__name__}: {error}"), effect)
     finally:
         if debug:
             sys.settrace(None)

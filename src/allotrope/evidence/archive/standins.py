@@ -1,9 +1,10 @@
-"""Stand-ins: what a component holds while one of its decisions is computed again. They answer from the record's tape.
+"""Stand-ins: what a component holds while a decision is computed again. They answer from the record's tape.
 
-A view gives back a reading of its own class, a table its rows, another component's operation its answer or its error.
+A view gives back a reading of its own class, a table its rows, another's operation its answer or its error.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from types import GenericAlias
 from typing import Any, NoReturn
 
 import msgspec
@@ -20,9 +21,11 @@ from allotrope.runtime.limits import Slots
 from allotrope.runtime.records import Record
 from allotrope.runtime.tracing import Tracer
 
+_PASSED_ON = (errors.Refused, errors.Overloaded, errors.Expired, errors.Lost)  # beside faults and Failed
+
 
 class Unrecorded(BaseException):
-    """Something was asked that the record does not hold. Not an Exception: the component must not catch it."""
+    """Something was asked that the record does not hold. No Exception: the component must not catch it."""
 
 
 class Tape:
@@ -37,7 +40,7 @@ class Tape:
             self._left.setdefault(place, []).append((what.endswith("!"), answer))
 
     def take(self, what: str, given: tuple[Any, ...]) -> tuple[bool, bytes]:
-        """Return (whether it raised, what was recorded). Unrecorded when it was never asked, or not so often."""
+        """Return (whether it raised, what was recorded). Unrecorded when not asked, or not so often."""
         place = (what, codec.encode(given))
         self._asked.add(place)
         answers = self._left.get(place)
@@ -93,12 +96,13 @@ class _Rows:
 
     def __init__(self, tape: Tape, kind: Any) -> None:
         self._tape, self._kind = tape, kind
+        self._pairs = GenericAlias(tuple, (GenericAlias(tuple, (str, kind)), ...))
 
     def get(self, table: str, key: str) -> Any:
         return codec.decode(self._tape.take(f"{table}.get", (key,))[1], self._kind | None)
 
     def scan(self, table: str) -> Iterator[tuple[str, Any]]:
-        yield from codec.decode(self._tape.take(f"{table}.items", ())[1], tuple[tuple[str, self._kind], ...])
+        yield from codec.decode(self._tape.take(f"{table}.items", ())[1], self._pairs)
 
 
 def _view(kind: type[View[Any]], tape: Tape) -> View[Any]:
@@ -116,7 +120,7 @@ def _view(kind: type[View[Any]], tape: Tape) -> View[Any]:
 
 
 def _figure(value: Any, kind: Any) -> Any:
-    """Return a figure of the type that its aggregate declares, where bytes do not tell the type themselves."""
+    """Return a figure of the type that its aggregate declares, where bytes do not tell it themselves."""
     if not isinstance(value, str | list | dict) or kind in (None, Any, str):
         return value
     try:
@@ -134,21 +138,20 @@ def _asked(operation: Operation, tape: Tape, services: Services) -> Callable[...
             _raise(operation, answer)
         return codec.decode(answer, door.result)
 
-    async def stream(*given: Any, **named: Any) -> AsyncIterator[Any]:
+    def stream(*given: Any, **named: Any) -> NoReturn:
         raise Unrecorded(f"{operation.title}: streams are not recorded")
-        yield
 
     return stream if operation.streams else ask
 
 
 def _raise(operation: Operation, recorded: bytes) -> NoReturn:
     name, body = codec.decode(recorded, tuple[str, msgspec.Raw])
-    for kind in operation.faults:
-        if kind.__name__ == name:
-            fields = codec.decode(bytes(body), fault_body(kind))
-            raise kind(**{field: getattr(fields, field) for field in fields.__struct_fields__})
+    fault: Any
+    for fault in operation.faults:
+        if fault.__name__ == name:
+            fields = codec.decode(bytes(body), fault_body(fault))
+            raise fault(**{field: getattr(fields, field) for field in fields.__struct_fields__})
     if name == "Failed":
         raise errors.Failed(*codec.decode(bytes(body), tuple[str, str, str]))
-    error = getattr(errors, name, None)
-    known = isinstance(error, type) and issubclass(error, errors.Refused | errors.Lost)
-    raise (error if known else errors.Refused)(codec.decode(bytes(body), str))
+    kinds: dict[str, type[Exception]] = {kind.__name__: kind for kind in _PASSED_ON}
+    raise kinds.get(name, errors.Refused)(codec.decode(bytes(body), str))

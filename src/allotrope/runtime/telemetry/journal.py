@@ -1,4 +1,4 @@
-"""Structured logs: each line says which call it belongs to. Through the standard library's `logging`, so any library fits.
+"""Structured logs: each line says which call it belongs to. By the standard `logging`, so any library fits.
 
 Not here: where lines are kept; they go to stderr, and whoever runs the process collects them.
 """
@@ -36,8 +36,10 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 def line_of(record: logging.LogRecord) -> Line:
-    """Return a log record with the call it was written in: its `call`, where it carries one, else the current."""
-    error = logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+    """Return a log record with its call: the one that it carries as `call`, else the current."""
+    error = (
+        logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+    )
     line = Line(
         datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         record.levelname.lower(), record.name, mask(record.getMessage()), error=mask(error),
@@ -78,7 +80,10 @@ class Plain(logging.Formatter):
 def _where(line: Line) -> str:
     facts = [f"{line.component}.{line.operation}" if line.component else ""]
     facts += [f"event {line.origin}{line.path}" if line.origin else ""]
-    facts += [f"request {line.request}" if line.request else "", f"trace {line.trace_id[:8]}" if line.trace_id else ""]
+    facts += [
+        f"request {line.request}" if line.request else "",
+        f"trace {line.trace_id[:8]}" if line.trace_id else "",
+    ]
     shown = ", ".join(filter(None, facts))
     return f"  [{shown}]" if shown else ""
 
@@ -102,7 +107,11 @@ def _terminal(stream: TextIO) -> logging.Handler:
     from rich.console import Console
     from rich.logging import RichHandler
 
-    options: dict[str, Any] = {"show_path": False, "omit_repeated_times": False, "log_time_format": "%H:%M:%S"}
+    options: dict[str, Any] = {
+        "show_path": False,
+        "omit_repeated_times": False,
+        "log_time_format": "%H:%M:%S",
+    }
     handler = RichHandler(console=Console(file=stream), **options)
     handler.setFormatter(Plain(timed=False))
     return handler

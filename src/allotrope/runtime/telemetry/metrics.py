@@ -29,7 +29,9 @@ def serve(port: int, meters: dict[str, Meter], gauges: Gauges) -> Served:
     try:
         server, thread = start_http_server(port, HOST, registry)
     except OSError as error:
-        raise Refused(f"--metrics {port}: {error.strerror or error}; choose another port, or 0 for a free one") from None
+        raise Refused(
+            f"--metrics {port}: {error.strerror or error}; choose another port, or 0 for a free one"
+        ) from None
 
     def close() -> None:
         server.shutdown()
@@ -44,6 +46,8 @@ def _gauged(gauges: Gauges) -> Any:
 
     class Collector:
         def collect(self) -> Any:
-            return [GaugeMetricFamily(f"allotrope_{name}", says, read()) for name, (says, read) in gauges.items()]
+            return [
+                GaugeMetricFamily(f"allotrope_{name}", says, read()) for name, (says, read) in gauges.items()
+            ]
 
     return Collector()

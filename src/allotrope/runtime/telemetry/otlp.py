@@ -4,7 +4,7 @@ The SDK's variables (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_BSP_MAX_QUEUE_SIZE`, ..
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from allotrope.runtime.telemetry.sinks import Sink
@@ -18,7 +18,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 
 
 def exporter(app: str, environment: Mapping[str, str]) -> Sink | None:
-    """Return a sink that exports the spans of `app`, None when no endpoint is named or the extra is missing."""
+    """Return a sink that exports the spans of `app`; None without an endpoint or without the extra."""
     named = next((name for name in _ENDPOINTS if environment.get(name)), "")
     if not named or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
@@ -56,7 +56,9 @@ class _Exporter:
         from opentelemetry.trace.status import Status, StatusCode
 
         def context(span_id: int) -> SpanContext:
-            return SpanContext(span.trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+            return SpanContext(
+                span.trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)
+            )
 
         good = span.status == "ok"
         facts: dict[str, Any] = {"origin": span.origin or None, "path": span.path, "request": span.request}
@@ -73,4 +75,5 @@ class _Exporter:
         )
 
     def close(self) -> None:
-        self._processor.shutdown()
+        shutdown: Callable[[], None] = self._processor.shutdown
+        shutdown()

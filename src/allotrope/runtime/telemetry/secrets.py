@@ -1,4 +1,4 @@
-"""Secrets: settings whose name says that nobody may read them. Their values are masked wherever text leaves the process."""
+"""Secrets: settings whose name says that nobody may read them, masked wherever text leaves the process."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ def is_secret(name: str) -> bool:
 
 
 def secrets_in(values: Any, name: str = "") -> set[str]:
-    """Return the secret texts in nested settings, such as a topology: those that stand under a secret's name."""
+    """Return the secret texts in nested settings, as of a topology: those under a secret's name."""
     if isinstance(values, Mapping):
         return {secret for key, value in values.items() for secret in secrets_in(value, str(key))}
     if isinstance(values, list | tuple):

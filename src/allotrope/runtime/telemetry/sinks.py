@@ -1,4 +1,4 @@
-"""Sinks: where finished spans go. One background task carries them there, so that no call waits for a disk or a wire."""
+"""Sinks: where finished spans go. A background task carries them, so no call waits for a disk or a wire."""
 
 import asyncio
 import logging
@@ -52,7 +52,9 @@ class Collector:
             try:
                 sink.keep(spans, dropped)
                 self._failed.discard(index)
-            except Exception as error:  # a full disk for traces must not stop the app; say so once, then stay quiet
+            except (
+                Exception
+            ) as error:  # a full disk for traces must not stop the app; say so once, then stay quiet
                 if index not in self._failed:
                     self._failed.add(index)
                     log.warning("spans are not kept for now, the app goes on: %s", error)

@@ -1,7 +1,7 @@
 """The span store: the newest spans of a host in `traces.db`, read by other processes while it runs.
 
-Spans are for looking, not for answers: losing some is no fault, so nothing here is synced, and what is damaged is begun
-anew. Not here: decision records, which are committed with their effect.
+Spans are for looking, not for answers: losing some is no fault, so nothing is synced, and what is damaged is
+begun anew. Not here: decision records, which are committed with their effect.
 """
 
 import logging
@@ -20,9 +20,9 @@ FILE = "traces.db"
 MOST, MOST_IN_MEMORY = 200_000, 20_000
 _VERSION = 1
 _SCHEMA = f"""
-CREATE TABLE spans(number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT NOT NULL,
-  name TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, status TEXT NOT NULL, origin INTEGER NOT NULL,
-  path TEXT NOT NULL, request TEXT NOT NULL) STRICT;
+CREATE TABLE spans(number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, span_id TEXT NOT NULL,
+  parent_id TEXT NOT NULL, name TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
+  status TEXT NOT NULL, origin INTEGER NOT NULL, path TEXT NOT NULL, request TEXT NOT NULL) STRICT;
 CREATE INDEX spans_trace ON spans(trace_id);
 CREATE INDEX spans_origin ON spans(origin) WHERE origin>0;
 CREATE INDEX spans_request ON spans(request) WHERE request<>'';
@@ -62,9 +62,13 @@ class Spans:
             connection.set_busy_timeout(1000)
             found = connection.pragma("user_version")
         except apsw.Error as error:
-            raise Refused(f"{path}: cannot be read ({error}); traces are expendable, so it may be deleted") from None
+            raise Refused(
+                f"{path}: cannot be read ({error}); traces are expendable, so it may be deleted"
+            ) from None
         if found != _VERSION:
-            raise Refused(f"{path}: written by another version of allotrope; read it with that one, or delete it")
+            raise Refused(
+                f"{path}: written by another version of allotrope; read it with that one, or delete it"
+            )
         return cls(connection)
 
     def _rows(self, sql: str, *bindings: Any) -> list[Any]:
@@ -78,7 +82,9 @@ class Spans:
 
     def begun_by(self, prefix: str) -> list[str]:
         """Return the ids of at most 20 traces that begin with `prefix`, in their order."""
-        sql = "SELECT DISTINCT trace_id FROM spans WHERE trace_id>=? AND trace_id<=? ORDER BY trace_id LIMIT 20"
+        sql = (
+            "SELECT DISTINCT trace_id FROM spans WHERE trace_id>=? AND trace_id<=? ORDER BY trace_id LIMIT 20"
+        )
         return [trace for (trace,) in self._rows(sql, prefix, prefix + "g")]
 
     def of_origin(self, origin: int) -> list[str]:
@@ -90,7 +96,9 @@ class Spans:
         return self._newest("request=? AND request<>''", request)
 
     def _newest(self, which: str, value: Any) -> list[str]:
-        sql = f"SELECT trace_id FROM spans WHERE {which} GROUP BY trace_id ORDER BY max(start_ns) DESC LIMIT 20"
+        sql = (
+            f"SELECT trace_id FROM spans WHERE {which} GROUP BY trace_id ORDER BY max(start_ns) DESC LIMIT 20"
+        )
         return [trace for (trace,) in self._rows(sql, value)]
 
     def newest(self, count: int) -> list[str]:
@@ -149,8 +157,8 @@ class SpanStore(Spans):
         """Store spans, and make room when there are too many."""
         rows = [
             (
-                f"{span.trace_id:032x}", f"{span.span_id:016x}", f"{span.parent_id:016x}", span.name, span.start_ns,
-                span.end_ns, span.status, span.origin, span.path, span.request,
+                f"{span.trace_id:032x}", f"{span.span_id:016x}", f"{span.parent_id:016x}", span.name,
+                span.start_ns, span.end_ns, span.status, span.origin, span.path, span.request,
             )
             for span in spans
         ]  # fmt: skip

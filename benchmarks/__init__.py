@@ -1,0 +1,1 @@
+"""What the framework costs: measured on the same work with and without it. Not shipped."""

@@ -1,0 +1,152 @@
+"""`trace`, `replay` and `impact`: three looks at what a run has left."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import APP, ROOT, Allotrope, Ran, environment, order
+
+
+def test_a_trace_is_a_tree_with_times(allotrope: Allotrope, shop: Ran) -> None:
+    ended = allotrope("trace", "first", "-f", str(shop.folder))
+    assert ended.returncode == 0
+    head, facts, _, titles, root, price, rate, printed, *_ = ended.stdout.splitlines()
+    assert "origin 1  request first  trace " in head
+    assert "4 spans, all ok" in facts
+    assert titles.split() == ["after", "took"]
+    assert root.startswith("Ordered ")
+    assert price.startswith("└─ Till.price ")
+    assert rate.startswith("   ├─ Rates.rate ")
+    assert printed.startswith("   └─ Till.print ")
+    assert all("━" in line for line in (root, price, rate, printed))
+
+
+def test_each_kind_of_id_leads_to_the_trace(allotrope: Allotrope, shop: Ran) -> None:
+    folder = str(shop.folder)
+    first = allotrope("trace", "1", "-f", folder).stdout
+    trace = first.split("trace ")[1].split()[0]
+    for name in ("first", trace, trace[:8], trace[:8].upper()):
+        assert allotrope("trace", name, "-f", folder).stdout == first
+    marked = allotrope("trace", "1/Till.price#000", "-f", folder).stdout.splitlines()
+    assert [line for line in marked if line.rstrip().endswith("<")] == [marked[7]]
+    assert "Till.print" in marked[7]
+
+
+def test_without_an_id_the_newest_are_listed(allotrope: Allotrope, shop: Ran) -> None:
+    listed = allotrope("trace", "-f", str(shop.folder)).stdout
+    assert "refund-9" in listed
+    assert "NoReceipt" in listed
+    assert re.search(
+        r"kept in .*: \d+ spans of 9 traces, 9 events, 9 decision records of origins 1 to 6", listed
+    )
+
+
+def test_a_trace_that_was_not_sampled_falls_back_to_its_decisions(
+    allotrope: Allotrope, tmp_path: Path
+) -> None:
+    lines = "\n".join(order(1, number) for number in range(60))  # a host samples 20 a second
+    assert allotrope("run", APP, "-f", str(tmp_path), "-i", "-", input=lines).returncode == 0
+    ended = allotrope("trace", "60", "-f", str(tmp_path))
+    assert "not sampled; from the decision records, without times" in ended.stdout
+    assert "Till.price" in ended.stdout
+
+
+def test_impact_counts_what_came_of_an_input(allotrope: Allotrope, shop: Ran) -> None:
+    ended = allotrope("impact", "first", "-f", str(shop.folder))
+    for words in ("Ordered ann", "Till.price", "Priced ann", "Till.print", "wrote Till.receipts['o1']"):
+        assert words in ended.stdout
+    assert "in all: 1 event, 2 decisions, 1 row" in ended.stdout
+    narrow = allotrope("impact", "1/Till.price#000", "-f", str(shop.folder)).stdout
+    assert "in all: 0 events, 1 decision, 1 row" in narrow
+
+
+def test_impact_names_what_was_parked_and_deleted(allotrope: Allotrope, shop: Ran) -> None:
+    parked = " ".join(allotrope("impact", "3", "-f", str(shop.folder)).stdout.split())
+    assert "parked: Failed: Till.price failed: ValueError: thirteen, says ***" in parked
+    assert "in all: 0 events, 1 decision, 1 parked" in parked
+    assert "'o1' deleted" in allotrope("impact", "refund-1", "-f", str(shop.folder)).stdout
+
+
+def test_every_recorded_decision_is_replayed(allotrope: Allotrope, shop: Ran) -> None:
+    for name in ("1", "2", "3", "4", "refund-1", "refund-9"):
+        ended = allotrope("replay", name, APP, "-f", str(shop.folder))
+        assert ended.returncode == 0, ended.stdout
+        assert "equal" in ended.stdout
+
+
+def test_a_difference_is_shown_and_is_the_exit_code(allotrope: Allotrope, shop: Ran, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('base = "modular-monolith"\n[setting]\n"Till.discount" = 4\n')
+    ended = allotrope("replay", "1/Till.price", APP, "-f", str(shop.folder), "-t", str(own))
+    assert ended.returncode == 1
+    assert "different" in ended.stdout
+    (line,) = [line for line in ended.stdout.splitlines() if "event #000" in line]
+    assert line.split() == ["event", "#000", "Priced.amount", "Decimal('10')", "Decimal('6')"]
+
+
+def test_debug_stops_at_the_first_line_of_the_operation(shop: Ran) -> None:
+    arguments = ["replay", "1/Till.price", APP, "-f", str(shop.folder), "--debug"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "allotrope", *arguments], cwd=ROOT, env=environment(), text=True,
+        input="p ordered.id\nn\np self.discount\nc\n", capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "shop.py" in ended.stdout
+    assert "->" in ended.stdout
+    assert "log.info(" in ended.stdout.split("(Pdb)")[0]
+    assert "'o1'" in ended.stdout
+    assert "equal      1/Till.price" in ended.stdout
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_leaving_the_debugger_is_no_crash(shop: Ran) -> None:
+    arguments = ["replay", "1/Till.price", APP, "-f", str(shop.folder), "--debug"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "allotrope", *arguments], cwd=ROOT, env=environment(), text=True,
+        input="q\n", capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "left the debugger" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_debug_takes_one_decision(allotrope: Allotrope, shop: Ran) -> None:
+    ended = allotrope("replay", "1", APP, "-f", str(shop.folder), "--debug")
+    assert "`1` is 2 decisions; --debug takes one:" in ended.stderr
+    assert "1/Till.price#000/Till.print" in ended.stderr
+    assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("verb", ["trace", "impact", "replay"])
+def test_an_unknown_id_says_what_there_is(allotrope: Allotrope, shop: Ran, verb: str) -> None:
+    app = [APP] if verb == "replay" else []
+    ended = allotrope(verb, "no-such", *app, "-f", str(shop.folder))
+    assert "nothing here is called `no-such`" in ended.stderr
+    for kind in (
+        "a trace id",
+        "an origin",
+        "an event",
+        "a request id",
+        "spans of",
+        "decision records of origins 1 to 6",
+    ):
+        assert kind in ended.stderr
+    assert (ended.stdout, ended.returncode) == ("", 2)
+
+
+@pytest.mark.parametrize("verb", ["impact", "replay"])
+def test_without_durability_no_decision_is_kept(allotrope: Allotrope, tmp_path: Path, verb: str) -> None:
+    app = [APP] if verb == "replay" else []
+    allotrope("run", APP, "-t", "monolith", "-f", str(tmp_path), "-i", "-", input=order(1, 5))
+    assert allotrope("trace", "1", "-f", str(tmp_path)).returncode == 0
+    ended = allotrope(verb, "1", *app, "-f", str(tmp_path))
+    assert "the app ran with durability none" in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_a_missing_folder_is_refused(allotrope: Allotrope, tmp_path: Path) -> None:
+    ended = allotrope("trace", "1", "-f", str(tmp_path / "none"))
+    assert "no such folder" in ended.stderr
+    assert ended.returncode == 2
