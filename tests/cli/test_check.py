@@ -19,7 +19,9 @@ CLEAN = "tests.evidence.clean.counter"
 def run(*arguments: str, columns: int = 80) -> tuple[int, str, str]:
     environment = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "allotrope", "check", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -48,7 +50,7 @@ def test_what_cannot_be_checked_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(ROOT)
     with pytest.raises(Refused, match="--seeds 0: at least one run"):
         check(CLEAN, seeds=0)
-    with pytest.raises(Refused, match="no preset or file is called `monolit`. Nearest: `monolith`"):
+    with pytest.raises(Refused, match=r"no preset or file is called `monolit`. Nearest: `monolith`"):
         check(CLEAN, presets="monolith,monolit")
     with pytest.raises(Refused, match=r"nowhere.toml: no such topology file"):
         check(CLEAN, topology=("nowhere.toml",))
@@ -92,5 +94,7 @@ def test_secrets_are_masked_in_what_differed() -> None:
 
     mask.learn({"hunter22hunter22"})
     difference = Difference("Clerk.note", "it published 'hunter22hunter22', not nothing", rank=1)
-    verdict = Verdict(counts={"monolith": Counts(inputs=1)}, places={"Clerk.note": Place(difference, [("monolith", 1)])})
+    verdict = Verdict(
+        counts={"monolith": Counts(inputs=1)}, places={"Clerk.note": Place(difference, [("monolith", 1)])}
+    )
     assert "hunter22" not in sheet(verdict)

@@ -19,10 +19,16 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(app: Path, *command: str) -> str:
-    """Run a command beside the app, as its author would: our sources are on the path only as an installation is."""
+    """Run a command beside the app, as its author would."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=app, env=environment, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", *command],
+        cwd=app,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -47,7 +53,9 @@ def test_its_tests_pass(app: Path) -> None:
 
 def test_it_is_written_as_we_write(app: Path) -> None:
     config = ("--isolated", "--line-length", "110", "--no-cache")
-    run(app, "ruff", "check", *config, "--select", "E,F,I,UP,B,SIM,RUF,C4,PT,D1", "--ignore", "D105,D103", ".")
+    run(
+        app, "ruff", "check", *config, "--select", "E,F,I,UP,B,SIM,RUF,C4,PT,D1", "--ignore", "D105,D103", "."
+    )
     run(app, "ruff", "format", "--isolated", "--line-length", "110", "--no-cache", "--check", ".")
     run(app, "mypy", "--strict", "--cache-dir", os.devnull, ".")
 

@@ -1,62 +1,34 @@
-"""What the contracts run over: each implementation of a port, opened, and opened again."""
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+"""The implementations that the contracts of `allotrope.testing` run over."""
 
 import pytest
 
-from allotrope.kernel.ports import Ledger, Log
 from allotrope.logs.memory import MemoryLog
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.stores.memory import MemoryLedger
 from allotrope.stores.sqlite import SqliteLedger
+from allotrope.testing.contracts import Make
 
-LEVELS = ("memory", "process", "power")
+pytest.register_assert_rewrite("allotrope.testing.logs", "allotrope.testing.ledgers")
 
-
-class Opened:
-    """One log or ledger; `again` closes it and opens what it left. Memory leaves nothing."""
-
-    def __init__(self, make: Callable[[], Any], *, durable: bool) -> None:
-        self.make, self.durable = make, durable
-        self.now = make()
-
-    def again(self) -> Any:
-        self.now.close()
-        self.now = self.make()
-        return self.now
-
-
-@pytest.fixture(params=LEVELS)
-def log_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
-    level = request.param
-    place = Opened(
-        (lambda: MemoryLog(partitions=4)) if level == "memory" else (lambda: SqliteLog(tmp_path, level, 4)),
-        durable=level != "memory",
-    )
-    yield place
-    place.now.close()
+LOGS: dict[str, Make] = {
+    "memory": lambda folder: MemoryLog(partitions=4),
+    "process": lambda folder: SqliteLog(folder, "process", 4),
+    "power": lambda folder: SqliteLog(folder, "power", 4),
+}
+LEDGERS: dict[str, Make] = {
+    "memory": lambda folder: MemoryLedger(),
+    "process": lambda folder: SqliteLedger(folder, "process"),
+    "power": lambda folder: SqliteLedger(folder, "power"),
+}
 
 
-@pytest.fixture(params=LEVELS)
-def ledger_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
-    level = request.param
-    place = Opened(
-        MemoryLedger if level == "memory" else (lambda: SqliteLedger(tmp_path, level)),
-        durable=level != "memory",
-    )
-    yield place
-    place.now.close()
+@pytest.fixture(params=LOGS)
+def log_make(request: pytest.FixtureRequest) -> tuple[Make, bool]:
+    """Return what opens a log in a folder, and whether it keeps anything."""
+    return LOGS[request.param], request.param != "memory"
 
 
-@pytest.fixture
-def log(log_place: Opened) -> Log:
-    log: Log = log_place.now
-    return log
-
-
-@pytest.fixture
-def ledger(ledger_place: Opened) -> Ledger:
-    ledger: Ledger = ledger_place.now
-    return ledger
+@pytest.fixture(params=LEDGERS)
+def ledger_make(request: pytest.FixtureRequest) -> tuple[Make, bool]:
+    """Return what opens a ledger in a folder, and whether it keeps anything."""
+    return LEDGERS[request.param], request.param != "memory"

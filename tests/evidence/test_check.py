@@ -23,7 +23,13 @@ def names(folder: str) -> list[str]:
 
 
 PLANTED, CLEAN = names("planted"), names("clean")
-QUICK = ["planted.set_order", "planted.table_race", "planted.stale_alias", "planted.wall_date", "planted.float_merge"]
+QUICK = [
+    "planted.set_order",
+    "planted.table_race",
+    "planted.stale_alias",
+    "planted.wall_date",
+    "planted.float_merge",
+]
 missed: dict[str, list[str]] = {}
 verdicts: dict[str, Verdict] = {}
 
@@ -105,7 +111,8 @@ def test_enough_was_planted_and_found(note: Callable[[str], None]) -> None:
     clean = [name for name in verdicts if name.startswith("clean.")]
     alarms = [name for name in clean if not verdicts[name].equal]
     compared = sum(verdicts[name].compared for name in clean)
-    note(f"check: {len(planted) - len(missed)} of {len(planted)} planted mistakes named by component and operation")
+    found = len(planted) - len(missed)
+    note(f"check: {found} of {len(planted)} planted mistakes named by component and operation")
     note(f"check: {len(alarms)} false alarms in {len(clean)} clean apps, {compared:,} comparisons")
     assert not missed
     assert not alarms

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 
 from allotrope.kernel.components import App, component
 from allotrope.kernel.messages import Event, Message, Tick
@@ -68,12 +67,15 @@ class Later(Message):
 Words = list[str]
 
 
-class Plain(msgspec.Struct, frozen=True):
-    words: list[str]
+class Plain(Message):
+    words: "Listed"
 
 
 class Carrier(Message):
     plain: tuple[Plain, ...]
+
+
+Listed = list[str]
 
 
 @component

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -144,6 +144,6 @@ def _every(step: int, show: Callable[[int], None]) -> Callable[[int], None]:
     return watch
 
 
-def _move(bar: Progress, task: int, done: int, start: float) -> None:
+def _move(bar: Progress, task: TaskID, done: int, start: float) -> None:
     rate = done / (time.perf_counter() - start)
-    bar.update(task, completed=done, rate=f"{rate:,.0f}/s")  # type: ignore[arg-type]
+    bar.update(task, completed=done, rate=f"{rate:,.0f}/s")

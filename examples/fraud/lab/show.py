@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from allotrope import compose
 from allotrope.runtime.host import Host
 from allotrope.runtime.telemetry.metrics import serve
 from examples.fraud.decisions import Decision
 from examples.fraud.desk import Desk
-from examples.fraud.lab import dataset, protocol
+from examples.fraud.lab import dataset
 from examples.fraud.lab.dataset import DataRefused, Transactions
 from examples.fraud.lab.generator import LABEL_DELAY_DAYS, Population, simulate
+from examples.fraud.lab.quality import quality, verdicts
 from examples.fraud.lab.screen import Phase, Screen
 from examples.fraud.lab.serving import (
     IN_FLIGHT,
@@ -41,7 +38,6 @@ from examples.fraud.models import keep
 
 SURVIVES = {"none": "survives nothing", "process": "survives kill -9", "power": "survives a power cut"}
 COMPARING_S = 60.0  # all other presets together
-VERDICTS = ("approve", "review", "decline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +66,11 @@ class Show:
         """Run it all and return the exit code, 1 when a preset answers otherwise than the default."""
         options, screen = self.options, self.screen
         emptied(options.folder, keep=options.keep)
+        file = topology(compose.DEFAULT, options.folder, self._models)  # from here on the folder is known as ours
         screen.title(f"Card fraud under {compose.DEFAULT}, from data to decisions")
         payments, schedule = self._payments()
         model = await self._model(payments, schedule)
-        host = opened(topology(compose.DEFAULT, options.folder, self._models))
+        host = opened(file)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(host.drain)
             await host.start()
@@ -166,10 +163,8 @@ class Show:
         screen.title(f"Decisions of {schedule.live} to {schedule.last}")
         live = setting.payments.between(schedule.live, schedule.last)
         found = [self.decisions[key] for key in ids(live)]
-        score = np.array([decision.probability for decision in found])
-        screen.verdicts(_verdicts(found, live.fraud))
-        auc, precision = protocol.auc(live.fraud, score), protocol.average_precision(live.fraud, score)
-        screen.line("quality", f"AUC {auc:.3f}, average precision {precision:.3f} over all payments above")
+        screen.verdicts(verdicts(found, live.fraud))
+        screen.line("quality", quality(setting.payments, schedule, self.decisions))
         alone, beside = self.alone, self.beside
         screen.line("speed", f"{beside.rate:,.0f} decisions per second, {IN_FLIGHT} in flight")
         single, many = (
@@ -264,9 +259,3 @@ def _inputs(payments: Transactions, schedule: Schedule) -> int:
     week = timedelta(days=LABEL_DELAY_DAYS)
     labels = payments.between(schedule.live - week, schedule.last - week)
     return len(payments.between(schedule.live, schedule.last)) + len(labels) + 24 * len(schedule.days())
-
-
-def _verdicts(decisions: Sequence[Decision], fraud: npt.NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
-    """Return (payments, frauds among them) per verdict."""
-    given = np.array([decision.verdict for decision in decisions])
-    return {name: (int((given == name).sum()), int(fraud[given == name].sum())) for name in VERDICTS}

@@ -31,11 +31,15 @@ WORKER = ("-m", "allotrope.cli.worker")
 SEVERAL = 3  # names of runs to list before the rest is counted
 COMPARED = ("inputs", "deliveries", "events", "rows", "figures")
 DISTURBED = ("repeats", "doubled", "kills")
+MOST = 8  # errors to list before the rest is counted
 WIDE = 100  # columns from which one table holds all counts
 
-Presets = Annotated[str, Parameter(help="Presets to compare, with commas; default: all. The first is the reference.")]
+Presets = Annotated[
+    str, Parameter(help="Presets to compare, with commas; default: all. The first is the reference.")
+]
 Topologies = Annotated[
-    tuple[str, ...], Parameter(name=["--topology", "-t"], help="A topology file to compare as well; may be repeated.")
+    tuple[str, ...],
+    Parameter(name=["--topology", "-t"], help="A topology file to compare as well; may be repeated."),
 ]
 Seeds = Annotated[int, Parameter(help="How often each layout is tried, each time disturbed in another way.")]
 
@@ -43,13 +47,16 @@ Seeds = Annotated[int, Parameter(help="How often each layout is tried, each time
 def check(app: AppName, /, *, seeds: Seeds = 20, presets: Presets = "", topology: Topologies = ()) -> int:
     """Replay one input through all presets and compare the answers. Exit code 1 when they differ."""
     if seeds < 1:
-        raise Refused(f"--seeds {seeds}: at least one run has to be compared with the reference; give 1 or more")
+        raise Refused(
+            f"--seeds {seeds}: at least one run has to be compared with the reference; give 1 or more"
+        )
     plans = {name: planned(app, name) for name in layouts(presets, topology)}
     first = next(iter(plans.values()))
     if first.app.sample is None:
         raise Refused(
-            f"app {first.app.name} has no sample, so there is nothing to replay. Give it one: App(..., sample=inputs), "
-            "where inputs(seed) yields Publish, Tell and Ask of `allotrope.evidence.inputs`"
+            f"app {first.app.name} has no sample, so there is nothing to replay. "
+            "Give it one: App(..., sample=inputs), where inputs(seed) yields Publish, Tell and Ask of "
+            "`allotrope.evidence.inputs`"
         )
     tried = [Layout(name, plan.topology.durability != "none") for name, plan in plans.items()]
     began = time.perf_counter()
@@ -99,12 +106,13 @@ class Sheet:
     def _head(self, took_s: float) -> Iterator[RenderableType]:
         counts = self.verdict.counts
         runs = 1 + sum(count.runs for count in counts.values())
-        size = f"{_many(len(counts), 'layout')} x {_many(self.seeds, 'seed')}, {_many(runs, 'run')} in {took_s:.0f} s"
-        yield Text.assemble((self.app.name, "bold"), f": one input, {size}")
+        size = f"{_many(len(counts), 'layout')} x {_many(self.seeds, 'seed')}"
+        head = f": one input, {size}, {_many(runs, 'run')} in {took_s:.0f} s"
+        yield Text.assemble((self.app.name, "bold"), head)
         yield Text(
-            f"Reference: {next(iter(counts))}, undisturbed. Every other run has two instances of each component, another "
-            "order of work, deliveries run twice, inputs sent twice and its own hash seed; where events are kept, it is "
-            "killed and goes on.", "dim",
+            f"Reference: {next(iter(counts))}, undisturbed. Every other run has two instances of each "
+            "component, another order of work, deliveries run twice, inputs sent twice and its own hash "
+            "seed; where events are kept, it is killed and goes on.", "dim",
         )  # fmt: skip
 
     def _tables(self) -> Iterator[RenderableType]:
@@ -131,7 +139,10 @@ class Sheet:
     def _line(self) -> Text:
         verdict = self.verdict
         if not verdict.compared:
-            return Text("Nothing was compared: the sample yields no inputs, or none of them does anything.", "bold red")
+            return Text(
+                "Nothing was compared: the sample yields no inputs, or none of them does anything.",
+                "bold red",
+            )
         if verdict.equal:
             return Text(f"0 differences in {verdict.compared:,} comparisons.", "bold green")
         count = len(verdict.places) or len(verdict.followed)
@@ -141,14 +152,18 @@ class Sheet:
     def _places(self) -> Iterator[RenderableType]:
         for number, (where, place) in enumerate(self.verdict.places.items(), 1):
             yield Text()
-            yield Text.assemble((f"{number}  ", "red"), (where, "bold"), (f"  {self._written_at(where)}", "dim"))
+            yield Text.assemble(
+                (f"{number}  ", "red"), (where, "bold"), (f"  {self._written_at(where)}", "dim")
+            )
             usually, remedy = hint(place, batched=self._batched(where))
             rows = [("first", mask(place.first.what)), ("runs", self._runs(place))]
             if place.causes:
                 rows.append(("shows with", ", or ".join(ALONE.get(cause, cause) for cause in place.causes)))
             elif place.first.rank:
                 rows.append(("shows with", "several disturbances together only"))
-            yield Padding(_facts([*rows, ("usually", usually), ("remedy", remedy)]), (0, 0, 0, 3), expand=False)
+            yield Padding(
+                _facts([*rows, ("usually", usually), ("remedy", remedy)]), (0, 0, 0, 3), expand=False
+            )
         if self.verdict.followed and self.verdict.places:
             yield Text()
             yield Text(f"Differs as a consequence: {', '.join(sorted(self.verdict.followed))}.")
@@ -160,7 +175,9 @@ class Sheet:
         if not place.first.rank and any(seed == 0 for _, seed in place.runs):
             return "the reference itself"
         count, whole = len(place.runs), self.seeds * len(self.verdict.counts)
-        named = ", ".join(f"{layout} seed {seed}" for layout, seed in sorted(place.runs, key=_by_seed)[:SEVERAL])
+        named = ", ".join(
+            f"{layout} seed {seed}" for layout, seed in sorted(place.runs, key=_by_seed)[:SEVERAL]
+        )
         return f"{count} of {whole}: {named}{', ...' if count > SEVERAL else ''}"
 
     def _written_at(self, where: str) -> str:
@@ -177,15 +194,30 @@ class Sheet:
     def _failures(self) -> Iterator[RenderableType]:
         if self.verdict.failures:
             yield Text()
-            yield Text("Alike in every run, but nobody declared these errors; declare a Fault, or mend the cause:", "yellow")
-        for error, count in self.verdict.failures.items():
-            yield Padding(_facts([(f"{count:,} x", mask(error.removeprefix("Failed: ")))]), (0, 0, 0, 3), expand=False)
+            yield Text(
+                "Alike in every run, but nobody declared these errors; declare a Fault, or mend the cause:",
+                "yellow",
+            )
+            told = [
+                (f"{count:,} x", mask(error.removeprefix("Failed: ")))
+                for error, count in self.verdict.failures.items()
+            ]
+            rest = [("", f"and {_many(len(told) - MOST, 'other', 'others')}")] if len(told) > MOST else []
+            yield Padding(_facts([*told[:MOST], *rest]), (0, 0, 0, 3), expand=False)
 
     def _outside(self) -> Iterator[RenderableType]:
-        loose = [f"{owner}.{field} reads {name} as it is, without waiting" for owner, field, name in self.plan.loose]
-        varying = [f"{title} may answer otherwise; its answers are recorded and replayed" for title in self.plan.unrepeatable]
+        loose = [
+            f"{owner}.{field} reads {name} as it is, without waiting"
+            for owner, field, name in self.plan.loose
+        ]
+        varying = [
+            f"{title} may answer otherwise; its answers are recorded and replayed"
+            for title in self.plan.unrepeatable
+        ]
         if excused := sum(counts.excused for counts in self.verdict.counts.values()):
-            loose.append(f"{_many(excused, 'delivery', 'deliveries')} differed for that reason and were passed over")
+            loose.append(
+                f"{_many(excused, 'delivery', 'deliveries')} differed for that reason and were passed over"
+            )
         if loose or varying:
             yield Text()
             yield Text("Outside equality, as declared:")

@@ -46,7 +46,11 @@ def unusable(name: str) -> str:
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
     if name != plain and plain.isidentifier() and not keyword.iskeyword(plain):
         return f"a package has a Python name in lower case; try `{plain}`"
-    if not (name.isascii() and name.isidentifier() and name[0] != "_") or keyword.issoftkeyword(name) or keyword.iskeyword(name):
+    if (
+        not (name.isascii() and name.isidentifier() and name[0] != "_")
+        or keyword.issoftkeyword(name)
+        or keyword.iskeyword(name)
+    ):
         return "it is no Python name; use letters, digits and underscores, and begin with a letter"
     if name in TAKEN:
         return f"{TAKEN[name]}; try `{name}_app`"

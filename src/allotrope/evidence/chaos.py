@@ -1,4 +1,4 @@
-"""Chaos: another order of work, repeats and delays, all drawn from one seed. An app that is sound does not notice.
+"""Chaos: another order of work, repeats and delays, drawn from one seed. A sound app does not notice.
 
 Each disturbance is a word of its own, so that a check which found a difference can try them one at a time.
 """
@@ -49,7 +49,7 @@ class Chaos:
         self.records[(record.origin, record.path, record.title)] = record
 
     def slow(self, doors: Iterable[Door]) -> None:
-        """Let queries take their time, too: else two that are asked at once always answer in the order asked."""
+        """Let queries take their time, too: else two asked at once always answer in the order asked."""
         for door in doors:
             operation = door.operation
             if "order" not in self._stirs or operation.writes or operation.streams:
@@ -69,7 +69,7 @@ class Chaos:
 
 
 def dying(seed: int, inputs: int) -> Callable[[str], None]:
-    """Return a hook for crash points that ends the process, as kill -9 does, somewhere in the work on `inputs`."""
+    """Return a hook for crash points that ends the process, as kill -9 does, during the work on `inputs`."""
     left = Random(f"kill {seed}").randrange(2, 4 + 2 * inputs)
 
     def hook(name: str) -> None:

@@ -1,9 +1,9 @@
 """`check`: one input through every layout, many seeds, a process for each run; the answers must not change.
 
-The first run is calm, in one process and one instance, and is the reference. Every other one has two instances of
-each component, another order of work, repeats, its own hash seed, and, where the layout keeps anything, a kill -9
-followed by a restart. Where answers differ, a few more runs try each disturbance alone. Not here: which layouts there
-are (`compose`), what to do about a difference (`hints`).
+The first run is calm, in one process and one instance, and is the reference. Every other one has two
+instances of each component, another order of work, repeats, its own hash seed, and, where the layout keeps
+anything, a kill -9 followed by a restart. Where answers differ, a few more runs try each disturbance alone.
+Not here: which layouts there are (`compose`), what to do about a difference (`hints`).
 """
 
 import asyncio
@@ -33,10 +33,10 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct):
-    """Where answers differ: what differed first, in which runs (layout, seed), and what alone brings it out."""
+    """Where answers differ: what differed first, in which runs, and what alone brings it out."""
 
     first: Difference
-    runs: list[tuple[str, int]] = []
+    runs: list[tuple[str, int]] = []  # (layout, seed)
     causes: tuple[Cause, ...] = ()
 
 
@@ -86,7 +86,7 @@ Progress = Callable[[int, int], None]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to check: the app of module `app`, the reference layout first; `loose` is what may vary, as declared."""
+    """What to check: the app of a module, the reference layout first; `loose` is what may vary."""
 
     app: str
     layouts: tuple[Layout, ...]
@@ -94,14 +94,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     loose: Loose = frozenset()
 
 
-async def check(request: Request, worker: Sequence[str], progress: Progress = lambda done, all: None) -> Verdict:
+async def check(
+    request: Request, worker: Sequence[str], progress: Progress = lambda done, all: None
+) -> Verdict:
     """Return the verdict on an app. `worker` is the command that runs one job from file to file."""
     with tempfile.TemporaryDirectory(prefix="allotrope-check-") as folder:
         return await Check(request, Office(Path(folder), worker), progress).verdict()
 
 
 def varying(plan: Plan) -> Loose:
-    """Return (component, what it reads) of all loose reads, those made by way of another component included."""
+    """Return (component, what it reads) of all loose reads, those by way of another component, too."""
     loose = {(component, named) for component, _, named in plan.loose}
     grown = True
     while grown:
@@ -134,7 +136,9 @@ class Check:
         self.reference, _ = await self.office.run(Job(app=self.app, preset=first.name, watched=True))
         self._advance()
         self.found.note(("reference", 0), own(self.reference))
-        await _together(self._compare(layout, seed) for seed in range(1, self.seeds + 1) for layout in self.layouts)
+        await _together(
+            self._compare(layout, seed) for seed in range(1, self.seeds + 1) for layout in self.layouts
+        )
         if any(place.first.rank for place in self.found.places.values()):
             await self._narrow()
         self.found.close(self.reference)

@@ -1,7 +1,7 @@
-"""Comparison of two runs of one input: how much was compared, where they part, and what only follows from that.
+"""Comparison of two runs of one input: how much was compared, where they part, what only follows.
 
-A step that was given the same, read the same and yet did something else is where a run parted. One that was given or
-read something else follows from an earlier difference, or accuses whoever answered it.
+A step that was given the same, read the same and yet did something else is where a run parted. One that was
+given or read something else follows from an earlier difference, or accuses whoever answered it.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ LAST = 1 << 30  # the rank of what shows at the end only
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One place where two runs part: `where` is `Component.operation`, a table, a view or one of its figures."""
+    """A place where two runs part: `where` is `Component.operation`, a table, a view or its figure."""
 
     where: str
     what: str
@@ -112,7 +112,7 @@ class Stepwise:
                     self.spoiled |= {table for table, *_ in (*one.writes, *other.writes)}
 
     def _lone(self, key: Key, *, here: bool) -> Difference:
-        """Return the difference of a step that only one side has: its publisher's, unless that did the same."""
+        """Return the difference of a step that only one side has; it follows from what its publisher did."""
         rank, path, title = key
         parent, _, last = path.rpartition("/")
         above = (rank, parent, last.partition("#")[0])
@@ -122,7 +122,7 @@ class Stepwise:
         return Difference(title, what, "events", rank, not sound)
 
     def _blamed(self, one: Step, other: Step) -> Iterator[Difference]:
-        """Yield who is to blame that two steps of one name did not do the same; nobody, after a loose read."""
+        """Yield who is to blame that two steps did not do the same; nobody, after a loose read."""
         where, given = other.title, f"on {other.kind} {brief(other.body)}".rstrip()
         if one.body != other.body:
             yield Difference(where, f"{given}: it was given something else", rank=other.rank, follows=True)
@@ -141,7 +141,7 @@ class Stepwise:
         yield Difference(where, f"{given}: {found.words}", found.symptom, other.rank)
 
     def _misread(self, one: Step, other: Step, given: str, reads: tuple[Any, Any]) -> Difference:
-        """Return the blame when the steps asked the same and got different answers: a table's, a view's or a query's."""
+        """Return the blame when the steps asked the same and a table, view or query answered otherwise."""
         (what, asked, ours), (_, _, theirs) = reads
         found, (name, _, _) = contrast(decoded(ours), decoded(theirs)), what.rpartition(".")
         key = brief(asked)
@@ -151,9 +151,13 @@ class Stepwise:
         if name in self.views:
             figure = _figure(decoded(ours), decoded(theirs))
             says = f"{given}, read by {other.title} for {key.rpartition(', ')[0]}: {found.words}"
-            return Difference(f"{name}.{figure}" if figure else name, says, found.symptom, other.rank, self.altered)
+            return Difference(
+                f"{name}.{figure}" if figure else name, says, found.symptom, other.rank, self.altered
+            )
         says = f"asked by {other.title} for ({key}): it answered {found.words}"
-        return Difference(what.rstrip("!"), says, found.symptom, other.rank, self.altered or bool(self.spoiled))
+        return Difference(
+            what.rstrip("!"), says, found.symptom, other.rank, self.altered or bool(self.spoiled)
+        )
 
 
 def _figure(one: Any, other: Any) -> str:
@@ -167,9 +171,9 @@ def _done(one: Step, other: Step) -> Contrast:
         ours, theirs = one.error or "an answer", other.error or "an answer"
         return Contrast(f"it ended with {theirs:.60}, not {ours:.60}", "error")
     if one.events != other.events:
-        ours, theirs = ([kind for kind, _ in step.events] for step in (one, other))
-        if ours != theirs:
-            return Contrast(f"it published {_names(theirs)}, not {_names(ours)}", "events")
+        wanted, got = ([kind for kind, _ in step.events] for step in (one, other))
+        if wanted != got:
+            return Contrast(f"it published {_names(got)}, not {_names(wanted)}", "events")
         kind, mine, yours = next(
             (a[0], a[1], b[1]) for a, b in zip(one.events, other.events, strict=True) if a != b
         )
@@ -204,7 +208,9 @@ def _outcomes(reference: Run, found: Run, counts: Counts, known: set[str]) -> It
         counts.inputs += 1
         if one != other and other[0] not in known:
             symptom: Symptom = "order" if sorted(one[1]) == sorted(other[1]) else "value"
-            yield Difference(other[0], f"input {number} got {other[1]:.70}, not {one[1]:.70}", symptom, number)
+            yield Difference(
+                other[0], f"input {number} got {other[1]:.70}, not {one[1]:.70}", symptom, number
+            )
 
 
 def _rows(kind: str, ours: Rows, theirs: Rows) -> Iterator[Difference]:

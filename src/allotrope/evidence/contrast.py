@@ -1,4 +1,4 @@
-"""How two values differ, in a few words, and what kind of difference it is. Not here: what to do about it (`hints`)."""
+"""How two values differ, in a few words, and what kind of difference it is. What to do about it: `hints`."""
 
 import math
 from typing import Any, Literal
@@ -7,7 +7,9 @@ import msgspec
 
 from allotrope.kernel import codec
 
-Symptom = Literal["value", "order", "rounding", "error", "events", "read", "twice", "law", "clock", "chance", "machine"]
+Symptom = Literal[
+    "value", "order", "rounding", "error", "events", "read", "twice", "law", "clock", "chance", "machine"
+]
 
 
 class Contrast(msgspec.Struct, frozen=True):
@@ -26,7 +28,11 @@ def contrast(expected: Any, found: Any, place: str = "") -> Contrast:
     if isinstance(expected, list) and isinstance(found, list):
         return _lists(expected, found, place)
     words = f"{place + ' ' if place else ''}{shown(found)}, not {shown(expected)}"
-    if isinstance(expected, float) and isinstance(found, float) and math.isclose(expected, found, rel_tol=1e-9):
+    if (
+        isinstance(expected, float)
+        and isinstance(found, float)
+        and math.isclose(expected, found, rel_tol=1e-9)
+    ):
         return Contrast(words, "rounding")
     if isinstance(expected, str) and isinstance(found, str) and sorted(expected) == sorted(found):
         return Contrast(words, "order")
@@ -39,7 +45,9 @@ def _lists(expected: list[Any], found: list[Any], place: str) -> Contrast:
         return Contrast(whole, "order")
     if len(expected) != len(found):
         return Contrast(whole)
-    index = next(i for i, (one, other) in enumerate(zip(expected, found, strict=True)) if not same(one, other))
+    index = next(
+        i for i, (one, other) in enumerate(zip(expected, found, strict=True)) if not same(one, other)
+    )
     inner = contrast(expected[index], found[index], f"{place}[{index}]")
     return Contrast(whole, inner.symptom) if len(whole) < 70 else inner
 
@@ -50,7 +58,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def decoded(data: bytes | None) -> Any:
-    """Return what bytes of the codec hold, without types: messages as dicts, tuples as lists; None for nothing."""
+    """Return what bytes of the codec hold, messages as dicts and tuples as lists; None for nothing."""
     return codec.decode(data) if data else None
 
 

@@ -35,7 +35,7 @@ _SYMPTOMS: dict[Symptom, tuple[str, str]] = {
         "Let the value travel in the event, or read a View: it answers as of the input.",
     ),
     "twice": (
-        "A query only reads, so that it may be repeated; this one changes something, or asks the world outside.",
+        "A query only reads, so it may be repeated; this one changes something, or asks the world outside.",
         "Change state in a command or handler; for an outside answer, declare @query(repeatable=False).",
     ),
     "rounding": (
@@ -47,10 +47,13 @@ _RUN_TO_RUN = (
     "It differs although nothing has changed: a time, chance, id(), hash() or a process number gets in.",
     "Take times from the event or a Clock, chance from a Chance, and ids from the event.",
 )
-_HASHES = ("A set, or hash(), decides.", "Sort what comes out of a set: tuple(sorted(names)); never publish hash().")
+_HASHES = (
+    "A set, or hash(), decides.",
+    "Sort what comes out of a set: tuple(sorted(names)); never publish hash().",
+)
 _MEMORY = (
-    "Something is remembered outside the transaction: in an attribute, a cached_property, a global, a default.",
-    "Keep it in a Table, or derive it from events in a View; return events at once instead of collecting them.",
+    "Something is remembered outside the transaction: in an attribute, a cached_property, a global.",
+    "Keep it in a Table, or derive it in a View; return events at once instead of collecting them.",
 )
 _BATCH = (
     "The answer to one value depends on its neighbours in the batch.",

@@ -16,7 +16,7 @@ Marked = Sequence[tuple[Any, tuple[int, int, str]]]
 
 
 def broken(app: App, events: Iterable[Event]) -> Iterator[tuple[str, str]]:
-    """Yield (`View.aggregate`, what differs) for each of the app's own aggregates, tried on the events of a run."""
+    """Yield (`View.aggregate`, what differs) for the app's own aggregates, tried on a run's events."""
     seen = tuple(events)
     for component in app.components.values():
         if not issubclass(component.kind, View):
@@ -32,7 +32,7 @@ def broken(app: App, events: Iterable[Event]) -> Iterator[tuple[str, str]]:
 
 
 def _orderly(aggregate: Aggregate[Any]) -> bool:
-    """Return whether it only ever sees a window's values, which come in the order of time: it is never merged."""
+    """Return whether it only sees a window's values, in the order of time: it is never merged."""
     return aggregate.window is not None and type(aggregate).over is not Aggregate.over
 
 

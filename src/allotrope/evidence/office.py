@@ -21,7 +21,7 @@ class Office:
     """Runs as many jobs at once as there are processors."""
 
     def __init__(self, folder: Path, worker: Sequence[str]) -> None:
-        """Keep what the jobs need below `folder`; `worker` is the command that runs one job from file to file."""
+        """Keep what jobs need below `folder`; `worker` is the command that runs one from file to file."""
         self.folder, self.worker = folder, worker
         self._numbers = count(1)
         self._places = asyncio.Semaphore(max(1, os.cpu_count() or 1))
@@ -41,8 +41,12 @@ class Office:
             if code == 0:
                 return codec.decode(taken.read_bytes(), Run), kills
             if code != KILLED:
-                raise Refused(f"{job.preset}, seed {job.seed}: the run ended with status {code}:\n{told[-2000:]}")
-        raise Refused(f"{job.preset}, seed {job.seed}: killed {ATTEMPTS} times; is the machine out of memory?")
+                raise Refused(
+                    f"{job.preset}, seed {job.seed}: the run ended with status {code}:\n{told[-2000:]}"
+                )
+        raise Refused(
+            f"{job.preset}, seed {job.seed}: killed {ATTEMPTS} times; is the machine out of memory?"
+        )
 
     async def _start(self, given: Path, taken: Path, hash_seed: int) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""One run of a check: an app, a layout, a seed and the inputs, driven to the end; what came out, as plain values."""
+"""One run of a check: an app, a layout, a seed and inputs, driven to the end; what came out, as values."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ WINDOW = 24  # inputs under way at once
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `kill` ends the process once in the middle; the next attempt finds the folder and goes on."""
+    """What to run. `kill` ends the process once in the middle; the next attempt goes on in its folder."""
 
     app: str
     preset: str
@@ -92,7 +92,8 @@ async def run(job: Job, app: App, inputs: Sequence[Given], build: Build) -> Run:
         return await driver.result()
     operations = [operation for component in app.components.values() for operation in component.operations]
     varying = frozenset(operation.title for operation in operations if not operation.repeatable)
-    with watching(varying) as impure:
+    packages = frozenset(component.kind.__module__.partition(".")[0] for component in app.components.values())
+    with watching(packages - {"allotrope"}, varying) as impure:
         await driver.drive(inputs)
     found = await driver.result()
     findings = [Finding(title, f"it reads {what}", _symptom(what)) for title, what in sorted(impure)]
@@ -175,7 +176,9 @@ class Driver:
                 await self.host.publish(given.event, Input(request=request, at=given.at))
                 return type(given.event).__name__, "accepted"
             if isinstance(given, Tell):
-                answer = await self.host.tell(given.title, given.arguments, Input(request=request, at=given.at))
+                answer = await self.host.tell(
+                    given.title, given.arguments, Input(request=request, at=given.at)
+                )
             else:
                 answer = await self._asked(given)
             return given.title, repr(answer)
@@ -203,16 +206,27 @@ class Driver:
         records = [codec.decode(data, Record) for *_, data in ledger.records()] if host.durable else []
         for record in records:
             self.chaos.saw(record)
-        ranks = {origin: rank for rank, origin in enumerate(sorted({key[0] for key in self.chaos.records}), 1)}
+        ranks = {
+            origin: rank for rank, origin in enumerate(sorted({key[0] for key in self.chaos.records}), 1)
+        }
         steps = tuple(
             Step(
-                ranks[r.origin], r.path, r.title, r.kind, r.body, r.tape, r.events, r.writes, r.answer, r.error
+                ranks[r.origin],
+                r.path,
+                r.title,
+                r.kind,
+                r.body,
+                r.tape,
+                r.events,
+                r.writes,
+                r.answer,
+                r.error,
             )
             for _, r in sorted(self.chaos.records.items())
         )
         tables = {
             f"{c.name}.{field.name}": {
-                key: row if isinstance(row, bytes) and host.durable else codec.encode(row)
+                key: row if host.durable else codec.encode(row)
                 for key, row in ledger.scan(f"{c.name}.{field.name}")
             }
             for c in self.app.components.values()

@@ -11,7 +11,8 @@ _ARRAY = 1
 
 def is_array(kind: Any) -> bool:
     """Return whether a type is numpy's array; told by name, since numpy is not imported here."""
-    return getattr(kind, "__module__", "") == "numpy" and getattr(kind, "__name__", "") == "ndarray"
+    named = getattr(kind, "__name__", "") in ("ndarray", "NDArray")
+    return named and kind.__module__.partition(".")[0] == "numpy"
 
 
 def _pack(value: Any) -> Any:
@@ -36,13 +37,8 @@ encode = _encoder.encode
 @functools.cache
 def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     """Return the decoder of one type; it checks types as it reads."""
-    return msgspec.msgpack.Decoder(kind, ext_hook=_unpack, dec_hook=_accept)
-
-
-def _accept(kind: Any, value: Any) -> Any:
-    if is_array(getattr(kind, "__origin__", kind)) and is_array(type(value)):
-        return value
-    raise msgspec.ValidationError(f"Expected `{kind}`, got `{type(value).__name__}`")
+    # Of an array `_unpack` has made what it should be; msgspec refuses anything else in its place.
+    return msgspec.msgpack.Decoder(kind, ext_hook=_unpack, dec_hook=lambda kind, value: value)
 
 
 def decode(data: bytes, kind: Any = Any) -> Any:

@@ -147,7 +147,7 @@ class App:
             self.components[kind.__name__] = described(kind)
 
     def provider(self, kind: Any) -> Component | None:
-        """Return the component that a field of type `kind` stands for; for a Protocol, the one that has its face."""
+        """Return the component that a field of type `kind` stands for; of a Protocol, who has its face."""
         base = typing.get_origin(kind) or kind
         if not getattr(base, "_is_protocol", False):
             return next((found for found in self.components.values() if found.kind is base), None)

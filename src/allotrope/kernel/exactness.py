@@ -67,9 +67,9 @@ def unfit(value: Any, kind: Any) -> str:
     if isinstance(value, (tuple, list)):
         return next((flaw for part in value if (flaw := unfit(part, kind))), "")
     if isinstance(value, (set, frozenset)):
-        return "a set has another order in every process; give a sorted tuple"
+        return f"{value!r:.80} has another order in every process; give a sorted tuple"
     if isinstance(value, (float, Decimal)) and not Decimal(value).is_finite():
-        return f"{value} is not finite; drop or replace it before it enters"
+        return f"{value} is not a finite {type(value).__name__}; drop or replace it before it enters"
     if isinstance(value, msgspec.Struct) and type(value) not in leaves(kind):
         return f"{type(value).__name__} would lose what {_shown(kind)} does not have; name its type"
     return ""

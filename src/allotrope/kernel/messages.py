@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import sys
 import typing
+from collections.abc import Callable
 from typing import Any, ClassVar, cast, dataclass_transform
 
 import msgspec
@@ -99,7 +100,7 @@ def conform(value: Any, kind: Any, place: str) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         raise Refused(f"{place}: {error}; got {value!r:.80}") from None
     if flaw := unfit(value, kind) or unfit(whole, kind):
-        raise Refused(f"{place}: {flaw}; got {value!r:.80}")
+        raise Refused(f"{place}: {flaw}")
     return whole
 
 
@@ -123,19 +124,22 @@ class Fault(Exception):
         return functools.partial(type(self), **msgspec.structs.asdict(self.body)), ()
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and cast(Fault, other).body == self.body
+        return type(other) is type(self) and other.body == self.body
 
     def __hash__(self) -> int:
         return hash(self.body)
 
 
-@functools.cache
-def fault_body(cls: type[Fault]) -> type[Message]:
-    """Return the message that carries a fault over a link."""
-    own = {name: kind for name, kind in types_of(cls).items() if name != "body"}
+def _fault_body(cls: type[Fault]) -> type[Message]:
+    own = typing.get_type_hints(cls, include_extras=True)
+    del own["body"]
     defaults = {name: getattr(cls, name) for name in own if hasattr(cls, name)}
     space = {"__annotations__": own, "__module__": cls.__module__, **defaults}
     return cast(type[Message], MessageType(cls.__name__, (Message,), space, kw_only=True))
+
+
+# The message that carries a fault over a link.
+fault_body = cast(Callable[[type[Fault]], type[Message]], functools.cache(_fault_body))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

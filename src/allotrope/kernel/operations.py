@@ -1,7 +1,7 @@
 """Operations: what a component can be asked or told. The words carry the meaning, an architecture none.
 
-`query` reads and may be repeated; `command` writes, ordered per key; `on` handles events, ordered per key, with one
-effect; `every` handles the ticks of a period. The decorated function stays what it was: call it by hand.
+`query` reads and may be repeated; `command` writes, ordered per key; `on` handles events, ordered per key,
+with one effect; `every` handles the ticks of a period. The decorated function stays what it was.
 """
 
 import functools
@@ -107,11 +107,12 @@ def query(body: Any = None, /, **facts: Any) -> Any:
     return _single(declared) if facts.get("batch") else declared
 
 
-def _single(body: Callable[[C, tuple[A, ...]], Awaitable[tuple[R, ...]]]) -> Callable[[C, A], Awaitable[R]]:
+def _single(body: Callable[[C, tuple[A, ...]], Any]) -> Callable[[C, A], Awaitable[R]]:
     @functools.wraps(body)
     async def one(self: C, value: A) -> R:
         answer = body(self, (value,))
-        return (await answer if inspect.isawaitable(answer) else answer)[0]
+        whole: tuple[R, ...] = await answer if inspect.isawaitable(answer) else answer
+        return whole[0]
 
     return one
 

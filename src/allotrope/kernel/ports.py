@@ -1,7 +1,7 @@
 """Ports: what a log and a ledger must do. A log only carries; the ledger owns what has taken effect.
 
-Written by one host at a time. Every event is named by (origin, path), and a repeated attempt gives the same name:
-so an inbox that remembers names makes one effect, and forgets them once their origin is finished.
+Written by one host at a time. Every event is named by (origin, path), the same in a repeated attempt: so
+an inbox that remembers names makes one effect, and forgets them once their origin is finished.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Log(Protocol):
-    """Carries envelopes, in partitions by key. Origins count inputs only: dense, and the same on every log."""
+    """Carries envelopes, in partitions by key. Origins count inputs only: dense, the same on every log."""
 
     durability: Durability
 
@@ -62,10 +62,10 @@ class Log(Protocol):
         """Give each input the next origin, store all, return them once the durability holds."""
 
     async def relay(self, source: str, numbered: Sequence[tuple[int, Envelope]]) -> None:
-        """Store derived events with their numbers in the outbox of `source`; those already stored are passed over."""
+        """Store derived events under their numbers in the outbox of `source`; known ones are passed over."""
 
     def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
-        """Yield entries from a position on, in order. Corrupted names the file and the position of a bad one."""
+        """Yield entries from a position on, in order. Corrupted names file and position of a bad one."""
 
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint that a consumer needs nothing before `position`."""

@@ -1,4 +1,4 @@
-"""Tables: the state a component owns. Nobody else can name it; writes commit with the operation around them."""
+"""Tables: the state a component owns. Nobody else can name it; writes commit with their operation."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Generic, Protocol, TypeVar
@@ -85,8 +85,9 @@ class Table(Generic[T]):
         for key in sorted(key for key, value in found.items() if value is not None):
             yield key, found[key]
 
-    def _decoded(self, stored: Any) -> Any:
-        return codec.decode(stored, self.kind) if self.encoded and stored is not None else stored
+    def _decoded(self, stored: Any) -> T | None:
+        row: T | None = codec.decode(stored, self.kind) if self.encoded and stored is not None else stored
+        return row
 
     def _effect(self) -> Effect | None:
         call = current.get()

@@ -1,19 +1,20 @@
 """Views: what a stream of events adds up to, per key and window, read as of an origin.
 
-A reader at origin `o` sees the effect of all smaller origins and of no other, however far the view has already run.
+A reader at origin `o` sees the effect of all smaller origins and of no other, however far the view has run.
 Aggregates do not depend on order, so equality is of bits. Not here: storage; a view is rebuilt from its log.
 """
 
 import sys
 import typing
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from allotrope.kernel.aggregates import Aggregate
 from allotrope.kernel.calls import LAST_ORIGIN, current
-from allotrope.kernel.messages import Event, types_of
+from allotrope.kernel.messages import Event
 
 E = TypeVar("E", bound=Event)
 _EPOCH, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,13 +37,12 @@ class Series:
 
     __slots__ = ("columns", "origins", "paths", "room", "times", "tops")
 
-    def __init__(self, width: int) -> None:
-        """Start empty with `width` columns of values."""
-        self.times: list[int] = []
-        self.origins: list[int] = []
+    def __init__(self, floats: Iterable[bool]) -> None:
+        # Numbers side by side: a window's sum reads one piece of memory, not an object for each event.
+        self.times, self.origins = array("q"), array("q")
         self.paths: list[str] = []
-        self.columns: list[list[Any]] = [[] for _ in range(width)]
-        self.tops: list[int] = []  # the largest origin up to each place
+        self.columns: list[Any] = [array("d") if plain else [] for plain in floats]
+        self.tops = array("q")  # the largest origin up to each place
         self.room = 32  # length at which to look for what no window reaches any more
 
     def insert(self, mark: tuple[int, int, str], values: list[Any]) -> None:
@@ -58,8 +58,9 @@ class Series:
         self.paths.insert(index, path)
         for place, column in enumerate(self.columns):
             column.insert(index, values[place])
-        top = self.tops[index - 1] if index else -1
-        self.tops[index:] = [top := own if own > top else top for own in self.origins[index:]]
+        del self.tops[index:]
+        for own in self.origins[index:]:
+            self.tops.append(max(own, self.tops[-1] if self.tops else own))
 
     def before(self, origin: int) -> tuple["Series", int]:
         """Return the part with smaller origins, and its length: nearly always a beginning of this one."""
@@ -67,8 +68,8 @@ class Series:
         if min(self.origins[end:], default=origin) >= origin:
             return self, end
         kept = [index for index, own in enumerate(self.origins) if own < origin]
-        part = Series(0)
-        part.times = [self.times[index] for index in kept]
+        part = Series(())
+        part.times.extend(self.times[index] for index in kept)
         part.columns = [[column[index] for index in kept] for column in self.columns]
         return part, len(kept)
 
@@ -76,7 +77,8 @@ class Series:
         """Forget what lies further back than `reach` behind the newest event that every reader sees."""
         seen, end = self.before(floor)
         if end and (cut := bisect_right(self.times, seen.times[end - 1] - reach)):
-            for row in (self.times, self.origins, self.paths, self.tops, *self.columns):
+            rows: list[Any] = [self.times, self.origins, self.paths, self.tops, *self.columns]
+            for row in rows:
                 del row[:cut]
         self.room = 2 * len(self.times) + 32
 
@@ -87,23 +89,22 @@ class Running:
     __slots__ = ("newer", "states")
 
     def __init__(self, states: list[Any]) -> None:
-        """Start from the zero of each aggregate."""
         self.states = states
         self.newer: list[tuple[tuple[int, int, str], list[Any]]] = []
 
 
 class View(Generic[E]):
-    """What events of type E add up to: `class Spending(View[Payment], key="card", at="at")` and its aggregates.
+    """What events of type E add up to: `class Spending(View[Payment], key="card", at="at")`.
 
-    A View object is either the live view, a component's dependency, or one key's reading, what `of` gives back: then
-    its aggregates are plain values. `late` is how far behind the newest event a window may still be asked for.
+    A View object is either the live view, a component's dependency, or one key's reading, as `of` gives it:
+    then its aggregates are plain values. `late` is how far behind the newest event a window may be asked for.
     """
 
     __key__: ClassVar[str] = ""
     __at__: ClassVar[str] = ""
     __reach__: ClassVar[int] = 0
     __aggregates__: ClassVar[tuple[Aggregate[Any], ...]] = ()
-    __windows__: ClassVar[tuple[tuple[int, int], ...]] = ()
+    __windows__: ClassVar[dict[tuple[int, int], list[Aggregate[Any]]]] = {}  # by width and delay
     __line__: ClassVar[int] = 1
 
     def __init_subclass__(cls, key: str = "", at: str = "", late: timedelta = timedelta(days=1)) -> None:
@@ -112,9 +113,12 @@ class View(Generic[E]):
         cls.__line__ = sys._getframe(1).f_lineno
         cls.__key__, cls.__at__ = key, at
         cls.__aggregates__ = tuple(value for value in vars(cls).values() if isinstance(value, Aggregate))
-        spans = {(a.window // _MICROSECOND, a.delay // _MICROSECOND) for a in cls.__aggregates__ if a.window}
-        cls.__windows__ = tuple(sorted(spans))
-        cls.__reach__ = max((width + delay for width, delay in spans), default=0) + late // _MICROSECOND
+        cls.__windows__ = {}
+        for a in cls.__aggregates__:
+            if a.window:
+                span = a.window // _MICROSECOND, a.delay // _MICROSECOND
+                cls.__windows__.setdefault(span, []).append(a)
+        cls.__reach__ = max(map(sum, cls.__windows__), default=0) + late // _MICROSECOND
 
     @classmethod
     def sources(cls) -> tuple[type[Event], ...]:
@@ -126,23 +130,21 @@ class View(Generic[E]):
         return ()
 
     def __init__(self) -> None:
-        """Start empty. By hand every origin is settled at once; a runtime sets `floor` to the lowest unfinished one."""
-        kinds = type(self)
+        """Start empty. By hand all origins are settled; a runtime sets `floor`, the lowest unfinished."""
         self.floor: Callable[[], int] = lambda: LAST_ORIGIN
         self._series: dict[str, Series] = {}
         self._running: dict[str, Running] = {}
-        fields = sorted({a.field for a in kinds.__aggregates__ if a.window and a.field})
-        self._fields = fields
-        index = {field: place for place, field in enumerate(fields)}
+        fields = self._fields = sorted({a.field for a in self.__aggregates__ if a.window and a.field})
         self._windowed = [
-            [(a.name, a.over, index.get(a.field, -1)) for a in kinds.__aggregates__ if a.window and _span(a) == window]
-            for window in kinds.__windows__
+            (span, [(a.name, a.over, fields.index(a.field) if a.field else -1) for a in group])
+            for span, group in self.__windows__.items()
         ]
-        self._timeless = [a for a in kinds.__aggregates__ if a.window is None]
-        hints = types_of(kinds.sources()[0])
-        for a in kinds.__aggregates__:
-            a.kind = hints.get(a.field, float)
-        self._count, self._asked = 0, f"{kinds.__name__}.of"
+        self._timeless = [a for a in self.__aggregates__ if not a.window]
+        hints = [typing.get_type_hints(source) for source in self.sources()]
+        for a in self.__aggregates__:
+            a.kind = hints[0].get(a.field, float)
+        self._floats = [all(kinds.get(field) is float for kinds in hints) for field in fields]
+        self._count, self._asked = 0, f"{type(self).__name__}.of"
 
     def add(self, event: E, origin: int | None = None, path: str = "") -> None:
         """Count one event in. By hand origins follow the order of the calls."""
@@ -154,7 +156,7 @@ class View(Generic[E]):
         if self.__windows__:
             series = self._series.get(key)
             if series is None:
-                series = self._series[key] = Series(len(self._fields))
+                series = self._series[key] = Series(self._floats)
             series.insert(mark, [getattr(event, field) for field in self._fields])
             if len(series.times) > series.room:
                 series.prune(self.floor(), self.__reach__)
@@ -162,7 +164,8 @@ class View(Generic[E]):
             running = self._running.get(key)
             if running is None:
                 running = self._running[key] = Running([a.zero() for a in self._timeless])
-            running.newer.append((mark, [getattr(event, a.field) if a.field else None for a in self._timeless]))
+            values = [getattr(event, a.field) if a.field else None for a in self._timeless]
+            running.newer.append((mark, values))
             self._settle(running)
 
     def _settle(self, running: Running) -> None:
@@ -179,11 +182,14 @@ class View(Generic[E]):
         return states
 
     async def of(self, key: object, at: datetime | None = None) -> Self:
-        """Return the reading of one key at event time `at` (default: when the input being served was accepted)."""
+        """Return the reading of one key at event time `at`.
+
+        Without `at` it is when the input being served was accepted; by hand, the time of the newest event.
+        """
         call = current.get()
         name = str(key)
         if call is None:
-            return self.reading(name, LAST_ORIGIN if at is None else micros(at), LAST_ORIGIN)
+            return self.reading(name, self._newest(name) if at is None else micros(at), LAST_ORIGIN)
         moment = call.at if at is None else micros(at)
         found = self.reading(name, moment, call.origin)
         if call.effect is not None:
@@ -195,7 +201,7 @@ class View(Generic[E]):
         reading = object.__new__(type(self))
         figures = reading.__dict__
         if self.__windows__:
-            self._read_windows(figures, self._series.get(key) or Series(len(self._fields)), at, origin)
+            self._read_windows(figures, self._series.get(key) or Series(self._floats), at, origin)
         if self._timeless:
             running = self._running.get(key) or Running([a.zero() for a in self._timeless])
             if running.newer:
@@ -208,9 +214,9 @@ class View(Generic[E]):
     def _read_windows(self, figures: dict[str, Any], series: Series, at: int, origin: int) -> None:
         series, size = series.before(origin)
         times, columns = series.times, series.columns
-        # What lies beyond the reach is hidden even while it is still held: an answer never depends on pruning.
+        # What lies beyond the reach is hidden even while it is held: no answer depends on pruning.
         horizon = times[size - 1] - self.__reach__ if size else 0
-        for (width, delay), figured in zip(self.__windows__, self._windowed, strict=True):
+        for (width, delay), figured in self._windowed:
             end = at - delay
             start = end - width
             first = bisect_right(times, start if start > horizon else horizon, 0, size)
@@ -226,7 +232,3 @@ class View(Generic[E]):
     def _newest(self, key: str) -> int:
         series = self._series.get(key)
         return series.times[-1] if series else LAST_ORIGIN
-
-
-def _span(aggregate: Aggregate[Any]) -> tuple[int, int]:
-    return (aggregate.window or timedelta(0)) // _MICROSECOND, aggregate.delay // _MICROSECOND

@@ -18,8 +18,9 @@ from allotrope.kernel.messages import Event, Fault, fault_body
 from allotrope.kernel.operations import Operation, events_of
 from allotrope.kernel.ports import Commit, Envelope
 from allotrope.runtime.dispatch import Door
-from allotrope.runtime.flows import Delivery, Flow
+from allotrope.runtime.flows import Flow, woken
 from allotrope.runtime.records import Outcome, Record, fingerprint, record_of
+from allotrope.runtime.routes import Delivery
 from allotrope.runtime.telemetry.secrets import mask
 from allotrope.storage.points import reach
 
@@ -44,16 +45,52 @@ class Disturbance(Protocol):
         """Take note of a finished delivery."""
 
 
+class Rows:
+    """Who reads and who writes the tables of one component: to find an operation whose reading was overtaken."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self.active: list[Effect] = []  # of the operations that run
+        self._landing: dict[tuple[str, str], int] = {}  # rows of the commits that are under way
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def overtaken(self, effect: Effect) -> bool:
+        """Return whether a commit has changed, or is about to change, what an operation has read."""
+        return effect.stale or (bool(self._landing) and effect.touches(self._landing))
+
+    def begin(self, rows: list[tuple[str, str]]) -> None:
+        """Take note of a commit that is under way."""
+        for row in rows:
+            self._landing[row] = self._landing.get(row, 0) + 1
+
+    def land(self, rows: list[tuple[str, str]]) -> None:
+        """Take note of its end: who has read these rows and still runs will have to run again."""
+        for row in rows:
+            self._landing[row] -= 1
+            if not self._landing[row]:
+                del self._landing[row]
+        for effect in self.active:
+            if effect.touches(rows):
+                effect.stale = True
+        if self._waiting and not self._landing:
+            self._waiting = woken(self._waiting)
+
+    async def quiet(self) -> None:
+        """Return once no commit is under way."""
+        while self._landing:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+
 class Ended(msgspec.Struct, gc=False):
     """How one delivery ended, before it is committed."""
 
-    operation: Operation
-    envelope: Envelope
+    delivery: Delivery
     call: Call
     answer: Any
     error: Exception | None
     attempts: int
-    value: Any  # what was consumed: the event, or a tuple of arguments
     events: tuple[Event, ...]
     writes: tuple[tuple[str, str, Any], ...]
 
@@ -66,139 +103,122 @@ class Effects:
         self.host = host
         self.recent: deque[Ended] = deque(maxlen=10_000)  # the decisions of a host that keeps nothing on disk
         self.parked = 0
-        self._encoded = host.durable
-        self._active: dict[str, list[Effect]] = {
-            name: [] for name, c in host.plan.app.components.items() if c.needs("table")
-        }
-        self._pending: dict[str, dict[tuple[str, str], int]] = {name: {} for name in self._active}
+        self._encoded, self._ways = host.durable, host.routes.ways
+        self._disturbance = host.options.disturbance
+        self._rows = {name: Rows() for name, c in host.plan.app.components.items() if c.needs("table")}
         self._relay: asyncio.Task[None] | None = None
         self._until_finish = 0
         host.services.once = self.once
 
     async def take(self, flow: Flow, delivery: Delivery) -> list[Child]:
-        """Run one delivery, commit its effect and return the events that it published."""
-        operation, envelope = delivery.operation, delivery.envelope
-        door = self.host.wiring.door(operation.title, delivery.key)
-        arguments = delivery.value if operation.kind == "command" else (delivery.value,)
-        disturbance = self.host.options.disturbance
-        if disturbance is not None and disturbance.twice(operation.title):
-            await self._attempt(door, self._call(flow, delivery), arguments)
+        """Run one delivery, commit its effect and return the events that it published, those that go somewhere."""
+        route = delivery.route
+        door = route.doors[0] if len(route.doors) == 1 else self.host.wiring.door(route.title, delivery.key)
+        arguments = delivery.value if route.told else (delivery.value,)
+        rows = self._rows.get(route.component)
+        dropped = self._disturbance is not None and self._disturbance.twice(route.title)
         attempts = 0
         while True:
             attempts += 1
-            call = self._call(flow, delivery)
-            answer, error, stale = await self._attempt(door, call, arguments)
+            call, effect = self._call(flow, delivery)
+            if rows is not None:
+                rows.active.append(effect)
+            answer = error = None
+            try:
+                answer = await door.run(call, arguments)
+            except Exception as raised:
+                error = raised
+            finally:
+                if rows is not None:
+                    rows.active.remove(effect)
             if call.trace is not None:
                 status = "ok" if error is None else type(error).__name__
-                self.host.services.tracer.end(call.trace, status, flow.origin, envelope.path)
-            if stale:
-                attempts -= 1
-                await self._quiet(operation.component)
-            elif error is None or operation.kind == "command" or isinstance(error, Fault) or attempts == ATTEMPTS:
+                self.host.services.tracer.end(call.trace, status, flow.origin, call.path)
+            if dropped or (rows is not None and rows.overtaken(effect)):
+                dropped, attempts = False, attempts - 1
+                if rows is not None:
+                    await rows.quiet()
+            elif error is None or route.told or isinstance(error, Fault) or attempts == ATTEMPTS:
                 break
             else:
                 await asyncio.sleep(0.01 * 4**attempts)
-        ended = self._ended(delivery, call, answer, error, attempts)
-        children, outcome = await self._commit(flow, ended)
-        if outcome is not None:
-            reach("reply.before")
-            flow.outcome = outcome
-            flow.wake()
-            reach("reply.after")
-        return children
+        return await self._kept(flow, self._ended(delivery, call, answer, error, attempts))
 
-    def _call(self, flow: Flow, delivery: Delivery) -> Call:
-        operation, envelope = delivery.operation, delivery.envelope
-        services = self.host.services
-        cause = envelope.trace if envelope.path else ""  # an input's header names its sender, not a span of ours
-        trace = None if flow.trace is None else services.tracer.child(flow.trace, operation.title, cause)
-        return Call(
-            operation.component, operation.name, flow.origin, envelope.path, envelope.at, NEVER, envelope.tenant,
-            envelope.request, Effect(), trace, services.seed,
+    def _call(self, flow: Flow, delivery: Delivery) -> tuple[Call, Effect]:
+        route, envelope, services = delivery.route, delivery.envelope, self.host.services
+        trace = None
+        if flow.trace is not None:
+            cause = envelope.trace if envelope.path else ""  # an input's header names its sender, not a span of ours
+            trace = services.tracer.child(flow.trace, route.title, cause)
+        effect = Effect()
+        call = Call(
+            route.component, route.operation.name, flow.origin, envelope.path, envelope.at, NEVER, envelope.tenant,
+            envelope.request, effect, trace, services.seed,
         )  # fmt: skip
+        return call, effect
 
-    async def _attempt(self, door: Door, call: Call, arguments: Any) -> tuple[Any, Exception | None, bool]:
-        """Return (answer, error, whether another commit has overtaken what it read)."""
-        effect = call.effect
-        assert effect is not None
-        active = self._active.get(call.component)
-        if active is None:
-            try:
-                return await door.run(call, arguments), None, False
-            except Exception as error:
-                return None, error, False
-        active.append(effect)
-        try:
-            answer, error = await door.run(call, arguments), None
-        except Exception as raised:
-            answer, error = None, raised
-        finally:
-            active.remove(effect)
-        pending = self._pending[call.component]
-        return answer, error, effect.stale or (bool(pending) and effect.touches(set(pending)))
-
-    async def _quiet(self, component: str) -> None:
-        """Return once the commits that were under way for a component have ended."""
-        while self._pending[component]:
-            await asyncio.sleep(0)
-
-    def _ended(
-        self, delivery: Delivery, call: Call, answer: Any, error: Exception | None, attempts: int
-    ) -> Ended:
-        operation, envelope, value = delivery.operation, delivery.envelope, delivery.value
+    def _ended(self, delivery: Delivery, call: Call, answer: Any, error: Exception | None, attempts: int) -> Ended:
         if error is None:
             assert call.effect is not None
-            writes = tuple(
-                (table, key, codec.encode(row) if self._encoded and row is not None else row)
-                for (table, key), row in call.effect.writes.items()
-            )
-            return Ended(operation, envelope, call, answer, None, attempts, value, events_of(answer), writes)
-        if operation.kind != "command":
+            rows = call.effect.writes
+            writes = tuple([(table, key, self._stored(row)) for (table, key), row in rows.items()]) if rows else ()
+            events = () if answer is None else (answer,) if isinstance(answer, Event) else events_of(answer)
+            return Ended(delivery, call, answer, None, attempts, events, writes)
+        if not delivery.route.told:
             self.parked += 1
-            log.error("parked %s at %s: %s", envelope.name, operation.title, error, extra={"call": call})
-        return Ended(operation, envelope, call, None, error, attempts, value, (), ())
+            name, title = delivery.envelope.name, delivery.route.title
+            log.error("parked %s at %s: %s", name, title, error, extra={"call": call})
+        return Ended(delivery, call, None, error, attempts, (), ())
 
-    async def _commit(self, flow: Flow, ended: Ended) -> tuple[list[Child], Outcome | None]:
-        operation, envelope = ended.operation, ended.envelope
-        children = [self._child(flow, ended, index, event) for index, event in enumerate(ended.events)]
-        outcome = self._outcome(ended) if operation.kind == "command" else None
-        request = "" if outcome is None else request_name(envelope)
-        record = b""
+    def _stored(self, row: Any) -> Any:
+        return codec.encode(row) if self._encoded and row is not None else row
+
+    async def _kept(self, flow: Flow, ended: Ended) -> list[Child]:
+        """Commit what there is to commit; answer, where somebody waits for it."""
+        told, record = ended.delivery.route.told, b""
         if self._encoded:
             record = codec.encode(self.record(ended))
         else:
             self.recent.append(ended)
-        if self.host.options.disturbance is not None:
-            self.host.options.disturbance.saw(self.record(ended))
-        if not (self._encoded or ended.writes or request):
-            return children, None
-        outbox = tuple(child for child, _ in children) if self._encoded else ()
+        if self._disturbance is not None:
+            self._disturbance.saw(self.record(ended))
+        children = [
+            self._child(flow, ended, index, event)
+            for index, event in enumerate(ended.events)
+            if self._encoded or any(self._ways[type(event).__name__])
+        ]
+        if self._encoded or ended.writes or told:
+            outcome = self._outcome(ended) if told else None
+            await self._commit(ended, tuple(child for child, _ in children) if self._encoded else (), outcome, record)
+            if outcome is not None:
+                reach("reply.before")
+                flow.outcome = outcome
+                flow.wake()
+                reach("reply.after")
+        return children
+
+    async def _commit(
+        self, ended: Ended, outbox: tuple[Envelope, ...], outcome: Outcome | None, record: bytes
+    ) -> None:
+        route, envelope = ended.delivery.route, ended.delivery.envelope
         commit = Commit(
-            operation.title, flow.origin, envelope.path, ended.writes, outbox, request,
+            route.title, envelope.origin, envelope.path, ended.writes, outbox,
+            "" if outcome is None else request_name(envelope),
             b"" if outcome is None else codec.encode(outcome), record, envelope.at,
         )  # fmt: skip
-        rows = {(table, key): 1 for table, key, _ in ended.writes}
-        if rows:
-            self._pending[operation.component].update(rows)
-        await self.host.ledger.commit(commit)
-        if rows:
-            self._landed(operation.component, rows)
+        if ended.writes:
+            rows, written = self._rows[route.component], [(table, key) for table, key, _ in ended.writes]
+            rows.begin(written)
+            await self.host.ledger.commit(commit)
+            rows.land(written)
+        else:
+            await self.host.ledger.commit(commit)
         if outbox and (self._relay is None or self._relay.done()):
             self._relay = self.host.spawn(self.relay())
-        return children, outcome
-
-    def _landed(self, component: str, rows: dict[tuple[str, str], int]) -> None:
-        pending = self._pending[component]
-        for row in rows:
-            pending.pop(row, None)
-        landed = set(rows)
-        for effect in self._active[component]:
-            if effect.touches(landed):
-                effect.stale = True
 
     def _child(self, flow: Flow, ended: Ended, index: int, event: Event) -> Child:
-        parent, trace = ended.envelope, ended.call.trace
-        path = f"{parent.path}/{ended.operation.title}#{index:03d}"
+        parent, trace = ended.delivery.envelope, ended.call.trace
+        path = f"{parent.path}/{ended.delivery.route.title}#{index:03d}"
         body = codec.encode(event) if self._encoded else b""
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
@@ -207,7 +227,7 @@ class Effects:
     # -- outcomes
 
     def _outcome(self, ended: Ended) -> Outcome:
-        arguments = fingerprint(codec.encode(ended.value))
+        arguments = fingerprint(codec.encode(ended.delivery.value))
         error = ended.error
         if error is None:
             return Outcome(arguments, answer=codec.encode(ended.answer))
@@ -259,15 +279,16 @@ class Effects:
 
     def record(self, ended: Ended) -> Record:
         """Return the decision record of a delivery."""
-        body = ended.envelope.body or codec.encode(ended.value)
+        envelope, operation = ended.delivery.envelope, ended.delivery.route.operation
+        body = envelope.body or codec.encode(ended.delivery.value)
         facts = {
-            "kind": ended.envelope.kind,
+            "kind": envelope.kind,
             "writes": tuple((t, k, v if v is None or self._encoded else codec.encode(v)) for t, k, v in ended.writes),
             "answer": b"" if ended.error else codec.encode(ended.answer),
             "error": "" if ended.error is None else mask(f"{type(ended.error).__name__}: {ended.error}"),
             "attempts": ended.attempts,
         }
-        return record_of(ended.operation, ended.call, body, ended.events, facts)
+        return record_of(operation, ended.call, body, ended.events, facts)
 
     async def relay(self) -> None:
         """Carry committed events to the log, in the order of their commits, until none is left."""

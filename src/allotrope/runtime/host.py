@@ -25,7 +25,7 @@ from allotrope.runtime.effects import Disturbance, Effects
 from allotrope.runtime.flows import Flights, Flow
 from allotrope.runtime.records import fingerprint
 from allotrope.runtime.recovery import recover
-from allotrope.runtime.routes import Routes, delivery
+from allotrope.runtime.routes import Delivery, Routes, delivery
 from allotrope.runtime.telemetry.sinks import Collector, Sink
 from allotrope.runtime.tracing import Tracer, check_traceparent
 from allotrope.runtime.wiring import Ask, Link, Wiring
@@ -74,7 +74,7 @@ class Host:
         self.services = Services(self.options.tracer or Tracer())
         self.services.now, self.services.seed = self.options.now, self.options.seed
         self.wiring = Wiring(plan, self.ledger, self.services, links, self.options.replicas)
-        self.routes = Routes(plan, self.wiring.views)
+        self.routes = Routes(plan, self.wiring)
         self.flights = Flights(plan.topology.window)
         for view in self.wiring.views.values():
             view.floor = self.flights.floor
@@ -285,21 +285,22 @@ class Host:
 
     def emit(self, flow: Flow, envelope: Envelope, value: Any) -> None:
         """Show an event to the views, and put a delivery to each of its handlers on the flow's list."""
-        for view in self.routes.views.get(envelope.kind, ()):
+        views, routes = self.routes.to(envelope)
+        for view in views:
             view.add(value, flow.origin, envelope.path)
-        for route in self.routes.to(envelope):
+        for route in routes:
             flow.push(delivery(route, envelope, value))
 
     async def fly(self, flow: Flow) -> None:
         """Run a flow to its end."""
-        flights = self.flights
+        flights, disturbance = self.flights, self.options.disturbance
+        first = False  # once it is the oldest flow it stays so: origins rise
         while (head := flow.next()) is not None:
-            while (blocker := flights.blocker(flow, head)) is not None:
-                flow.waits_for = blocker
-                await blocker.changed()
-            flow.waits_for = None
-            if self.options.disturbance is not None:
-                await self.options.disturbance.pause(head.operation.title)
+            if not first:
+                await self._turn(flow, head)
+                first = flights.floor() == flow.origin
+            if disturbance is not None:
+                await disturbance.pause(head.route.title)
             for envelope, event in await self.effects.take(flow, head):
                 self.emit(flow, envelope, event)
             flow.advance()
@@ -307,6 +308,13 @@ class Host:
             self.services.tracer.end(flow.trace, origin=flow.origin)
         flights.end(flow)
         self.effects.finished()
+
+    async def _turn(self, flow: Flow, head: Delivery) -> None:
+        """Return once no older flow can change what a delivery reads or should go before it."""
+        while (blocker := self.flights.blocker(flow, head)) is not None:
+            flow.waits_for = blocker
+            await blocker.changed()
+        flow.waits_for = None
 
     async def _finished(self, flow: Flow) -> None:
         if flow.flying or not self.inline:  # a repeated request waits for the first one's flow

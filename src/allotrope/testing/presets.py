@@ -1,17 +1,35 @@
 """Tests of an app under every preset: the same test, the same answers, wherever the app runs.
 
+    from allotrope import App, Event, Table, component, on, query
     from allotrope.testing.presets import Live, every_preset
-    from shop import Ordered, Till, app
 
-    @every_preset(app)
-    async def test_an_order_is_paid_once(live: Live) -> None:
-        await live.publish(Ordered("o1", "ann", 12.5))
+    class Ordered(Event, key="customer"):
+        customer: str
+        amount: int
+
+    @component
+    class Till:
+        paid: Table[int]
+
+        @on(Ordered)
+        async def take(self, order: Ordered) -> None:
+            await self.paid.put(order.customer, await self.total(order.customer) + order.amount)
+
+        @query
+        async def total(self, customer: str) -> int:
+            return await self.paid.get(customer) or 0
+
+    @every_preset(App("shop", Till), seeds=2)
+    async def test_orders_add_up(live: Live) -> None:
+        await live.publish(Ordered("ann", 12))
+        await live.publish(Ordered("ann", 30))
         await live.settled()
-        assert await live.of(Till).paid("ann") == 12.5
+        assert await live.of(Till).total("ann") == 42
 
-pytest shows one test for each preset. Without pytest, `test_an_order_is_paid_once()` runs them one after the other.
-Each gets a host of its own, a folder that is removed afterwards, and a clock that stands still until it is moved.
-Not here: what an app's answers should be; and equality of answers between presets, which is `allotrope check`.
+pytest shows one test for each preset. Without pytest, `test_orders_add_up()` runs them one after the
+other. Each gets a host of its own, a folder that is removed afterwards, and a clock that stands still until
+it is moved. Not here: what an app's answers should be; and equality of answers between presets, which is
+`allotrope check`.
 """
 
 import asyncio
@@ -46,7 +64,7 @@ PYTEST_NAME = "under"  # of the parameter that pytest fills
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A preset and a seed; 0 is calm, every other one disturbs: two instances, repeats, another order of work."""
+    """A preset and a seed; 0 is calm, others disturb: two instances, repeats, another order of work."""
 
     preset: str
     seed: int = 0
@@ -97,7 +115,7 @@ class Live:
         await self.host.settled()
 
     async def at(self, moment: datetime | timedelta) -> None:
-        """Move the clock to a moment, or on by a length of time; the ticks in between happen, and their effects."""
+        """Move the clock to a moment, or on by a length of time; the ticks in between happen."""
         reached = self.now + moment if isinstance(moment, timedelta) else moment
         if reached < self.now:
             raise Refused(f"the clock stands at {self.now} and cannot go back to {reached}")
@@ -109,7 +127,7 @@ class Live:
         self.now = reached
 
     def events(self, kind: type[E]) -> tuple[E, ...]:
-        """Return the events of a type that were published so far, in the order of the inputs that caused them."""
+        """Return the events of a type that were published so far, in the order of their inputs."""
         records = (record for _, record in sorted(self._chaos.records.items()))
         published = (pair for record in records for pair in record.events)
         return tuple(codec.decode(body, kind) for name, body in published if name == kind.__name__)
@@ -159,7 +177,8 @@ def every_preset(
 ) -> Callable[[Test], Callable[..., None]]:
     """Return a decorator that runs `async def test(live: Live)` under each of `presets`, all by default.
 
-    `seeds=3` adds two disturbed runs to the calm one of each preset. Further parameters of the test are fixtures.
+    `seeds=3` adds two disturbed runs to the calm one of each preset. Further parameters of the test are
+    fixtures.
     """
     named = tuple(presets) or compose.presets()
     cases = [Case(preset, seed) for preset in named for seed in range(seeds)]

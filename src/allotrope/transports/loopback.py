@@ -1,11 +1,14 @@
 """Loopback: a call in one process that goes through the codec, and twice where it may be repeated.
 
-It is as strict as any wire, and it flushes out queries that are not: an operation that answers a repeat differently
-is reported by `differs`.
+It is as strict as any wire, and it flushes out queries that are not: an operation that answers a repeat
+differently is reported by `differs`.
 """
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
+
+import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.messages import Fault, fault_body
@@ -27,9 +30,9 @@ def _called(operation: Operation, ask: Ask, differs: Callable[[str, Any, Any], N
     result = operation.result()
 
     async def call(*given: Any, **named: Any) -> Any:
-        answer = await _crossed(operation, ask, *_across(given, named))
+        answer = await _crossed(ask, *_across(given, named))
         if operation.repeatable and operation.kind == "query":
-            again = await _crossed(operation, ask, *_across(given, named))
+            again = await _crossed(ask, *_across(given, named))
             if codec.encode(again) != codec.encode(answer):
                 differs(operation.title, answer, again)
         return codec.decode(codec.encode(answer), result)
@@ -42,8 +45,14 @@ def _streamed(operation: Operation, ask: Ask) -> Ask:
 
     async def stream(*given: Any, **named: Any) -> AsyncIterator[Any]:
         arguments, by_name = _across(given, named)
-        async for piece in ask(*arguments, **by_name):
-            yield codec.decode(codec.encode(piece), result)
+        try:
+            async with aclosing(
+                ask(*arguments, **by_name)
+            ) as pieces:  # who stops listening ends the other side
+                async for piece in pieces:
+                    yield codec.decode(codec.encode(piece), result)
+        except Fault as fault:
+            raise _arrived(fault) from None
 
     return stream
 
@@ -57,9 +66,14 @@ def _across(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, .
     )
 
 
-async def _crossed(operation: Operation, ask: Ask, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+async def _crossed(ask: Ask, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
     try:
         return await ask(*given, **named)
     except Fault as fault:
-        body = codec.decode(codec.encode(fault.body), fault_body(type(fault)))
-        raise type(fault)(**{name: getattr(body, name) for name in body.__struct_fields__}) from None
+        raise _arrived(fault) from None
+
+
+def _arrived(fault: Fault) -> Fault:
+    """Return the fault as it comes out at the caller's side."""
+    body = codec.decode(codec.encode(fault.body), fault_body(type(fault)))
+    return type(fault)(**msgspec.structs.asdict(body))

@@ -1,12 +1,12 @@
 """Plain functions, which run in threads, and a cache of what can never change."""
 
-from functools import lru_cache
+from functools import cache
 
 from allotrope import App, Table, component, on, query
 from tests.evidence.shop import Noted, Ordered, asked
 
 
-@lru_cache(maxsize=None)
+@cache
 def length(text: str) -> int:
     return len(text)
 

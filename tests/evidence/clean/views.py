@@ -1,4 +1,4 @@
-"""Views over time windows and for ever, an exact aggregate of one's own, late events, and a choice by what they say."""
+"""Views over time windows and for ever, an exact aggregate of one's own, and late events."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -45,7 +45,9 @@ class Clerk:
     async def judge(self, order: Ordered) -> Noted:
         known = await self.spending.of(order.customer, order.at)
         price = (await self.prices.of(order.item)).price
-        return Noted(order.id, f"{known.count} {known.total} {known.mean} {known.largest} {known.squares} {price}")
+        return Noted(
+            order.id, f"{known.count} {known.total} {known.mean} {known.largest} {known.squares} {price}"
+        )
 
     @query
     async def spent(self, customer: str) -> float:
@@ -57,7 +59,9 @@ def sample(seed: int) -> Iterator[Publish | Ask]:
         event = given.event
         late = number % 9 == 4 and isinstance(event, Ordered)
         if late:
-            event = Ordered(event.id, event.customer, event.item, event.amount, event.at - timedelta(minutes=7))
+            event = Ordered(
+                event.id, event.customer, event.item, event.amount, event.at - timedelta(minutes=7)
+            )
         yield Publish(event, given.at)
         if number % 20 == 0:
             yield Ask("Clerk.spent", ("ann",))

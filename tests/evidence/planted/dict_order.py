@@ -14,4 +14,10 @@ class Prices:
         return f"{item} for {next(iter(lengths))}"
 
 
-app = App("dict-order", Prices, sample=lambda seed: (given for given in asked("Prices.first", "apple", "bread", seed=seed) if not hasattr(given, "event")))
+app = App(
+    "dict-order",
+    Prices,
+    sample=lambda seed: (
+        given for given in asked("Prices.first", "apple", "bread", seed=seed) if not hasattr(given, "event")
+    ),
+)

@@ -11,7 +11,7 @@ import pytest
 
 from examples.fraud.lab.dataset import Transactions, read
 from examples.fraud.lab.generator import Population, simulate
-from examples.fraud.lab.protocol import FEATURES, Period, Sample, Score, judged
+from examples.fraud.lab.protocol import FEATURES, Period, Sample, Score, holdout, judged
 from examples.fraud.lab.training import rows
 from examples.fraud.learning import HANDBOOK, Forest, fit
 from tests.examples.fraud import oracle
@@ -78,7 +78,9 @@ def test_the_published_result_through_the_views(note: Callable[[str], None]) -> 
     def train(features: npt.NDArray[np.float32], fraud: npt.NDArray[np.bool_]) -> Score:
         return Forest(fit(features, fraud, HANDBOOK)).probability
 
-    outcome = judged(sample, Period(first=(date(2018, 7, 25) - first).days), train)
+    period = Period(first=(date(2018, 7, 25) - first).days)
+    assert int(holdout(sample, period).sum()) == 58_264  # as published
+    outcome = judged(sample, period, train)
     note(
         f"fraud: {len(found):,} rows of the app's views equal the oracle; Handbook's protocol: "
         f"AUC {outcome.auc:.4f} (published 0.867), average precision {outcome.average_precision:.4f} (0.658)"
@@ -86,3 +88,4 @@ def test_the_published_result_through_the_views(note: Callable[[str], None]) -> 
     assert outcome.auc < 0.90, "a label leaks into the features"
     assert outcome.auc == pytest.approx(0.867, abs=0.01)
     assert outcome.average_precision == pytest.approx(0.658, abs=0.02)
+    assert outcome.card_precision == pytest.approx(0.287, abs=0.02)

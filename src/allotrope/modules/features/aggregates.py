@@ -1,4 +1,4 @@
-"""The built-in aggregates. None depends on the order of arrival: sums are exact and rounded once, at the end."""
+"""The built-in aggregates. None depends on the order of arrival: sums are exact, and rounded once."""
 
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
@@ -57,9 +57,10 @@ class Mean(Aggregate[float]):
     """The exact sum over the count, as a float; 0.0 of no events."""
 
     def over(self, values: Sequence[Any], first: int, last: int) -> float:
-        if self.kind is Decimal:
+        if self.kind not in (float, int):
             return super().over(values, first, last)
-        return fsum(values[first:last]) / (last - first) if first < last else 0.0
+        part = values[first:last]
+        return (fsum(part) if self.kind is float else float(sum(part))) / len(part) if part else 0.0
 
     def zero(self) -> tuple[Fraction, int]:
         return Fraction(0), 0
@@ -77,7 +78,7 @@ class Mean(Aggregate[float]):
 class Extreme(Aggregate[Any]):
     """The value that `choose` prefers; None of no events."""
 
-    choose: ClassVar[Callable[[Any], Any]]
+    choose: ClassVar[Callable[..., Any]]
 
     def over(self, values: Sequence[Any], first: int, last: int) -> Any:
         return type(self).choose(values[first:last]) if first < last else None

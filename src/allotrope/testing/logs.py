@@ -1,0 +1,150 @@
+"""The contract of a log: what every one must do, whatever carries it."""
+
+import asyncio
+from itertools import chain
+
+from msgspec.structs import replace
+
+from allotrope.kernel.ports import Envelope, Log
+from allotrope.testing.contracts import Contract, Opened, refused
+
+LOG = Contract("log")
+DAY = 86_400_000_000
+PAYMENT = Envelope("Payment", "card 1", b"\0body", 1_700_000_000_000_000, tenant="shop", trace="00-ab-cd-01")
+
+
+def _derived(origin: int, key: str = "card 1") -> Envelope:
+    return Envelope("Scored", key, b"score", PAYMENT.at, origin, "/Scorer.score#000")
+
+
+@LOG.case
+async def _inputs_get_origins_in_order_from_one(place: Opened) -> None:
+    log: Log = place.now
+    entries = await log.append([PAYMENT, replace(PAYMENT, key="card 2")])
+    entries += await log.append([PAYMENT])
+    assert [entry.envelope.origin for entry in entries] == [1, 2, 3]
+    assert [entry.position for entry in entries] == [1, 2, 3]
+    assert [replace(entry.envelope, origin=0, key="card 1") for entry in entries] == [PAYMENT] * 3
+    assert list(log.read()) == entries
+
+
+@LOG.case
+async def _derived_events_take_positions_but_no_origin(place: Opened) -> None:
+    """Else an origin, and all that is drawn from it, would depend on how fast the relay was."""
+    log: Log = place.now
+    await log.append([PAYMENT])
+    await log.relay("ledger", [(1, _derived(1)), (2, _derived(1))])
+    (entry,) = await log.append([PAYMENT])
+    assert (entry.position, entry.envelope.origin) == (4, 2)
+    assert [each.envelope.path for each in log.read()] == ["", "/Scorer.score#000", "/Scorer.score#000", ""]
+
+
+@LOG.case
+async def _a_key_stays_in_its_partition(place: Opened) -> None:
+    log: Log = place.now
+    keys = [f"card {number % 10}" for number in range(40)]
+    await log.append([replace(PAYMENT, key=key) for key in keys])
+    await log.relay("ledger", [(1, _derived(1, "card 3"))])
+    places: dict[str, set[int]] = {}
+    for entry in log.read():
+        places.setdefault(entry.envelope.key, set()).add(entry.partition)
+    assert all(len(found) == 1 for found in places.values())
+    assert len({min(found) for found in places.values()}) > 1
+
+
+@LOG.case
+async def _a_request_has_one_origin(place: Opened) -> None:
+    log: Log = place.now
+    asked = replace(PAYMENT, request="r1")
+    first, twice = await log.append([asked, asked])
+    (again,) = await log.append([replace(asked, at=asked.at + DAY - 1)])
+    assert first == twice == again
+    assert len(list(log.read())) == 1
+
+
+@LOG.case
+async def _another_tenant_operation_id_or_day_is_another_request(place: Opened) -> None:
+    log: Log = place.now
+    asked = replace(PAYMENT, request="r1")
+    await log.append([asked])
+    others = (
+        replace(asked, tenant="x"), replace(asked, kind="Refund"), replace(asked, request="r2"),
+        replace(asked, at=asked.at + DAY),
+    )  # fmt: skip
+    for origin, other in enumerate(others, 2):
+        (entry,) = await log.append([other])
+        assert entry.envelope.origin == origin
+        assert await log.append([other]) == [entry]
+
+
+@LOG.case
+async def _a_relay_repeated_stores_nothing_twice(place: Opened) -> None:
+    log: Log = place.now
+    events = [(number, _derived(number)) for number in range(1, 6)]
+    await log.relay("ledger a", events[:3])
+    await log.relay("ledger a", events[1:])
+    await log.relay("ledger b", events[:1])
+    await log.relay("ledger a", [])
+    assert [entry.envelope.origin for entry in log.read()] == [1, 2, 3, 4, 5, 1]
+
+
+@LOG.case
+async def _reading_starts_and_stops_where_it_is_told(place: Opened) -> None:
+    log: Log = place.now
+    entries = await log.append([replace(PAYMENT, key=str(number)) for number in range(10)])
+    assert list(log.read(4, limit=3)) == entries[3:6]
+    assert list(log.read(10)) == entries[9:]
+    assert list(log.read(11)) == []
+
+
+@LOG.case
+async def _appends_side_by_side_are_all_kept_in_order(place: Opened) -> None:
+    log: Log = place.now
+
+    async def one(name: int) -> list[int]:
+        return [
+            (await log.append([replace(PAYMENT, key=f"{name}/{number}")]))[0].position for number in range(20)
+        ]
+
+    positions = await asyncio.gather(*map(one, range(8)))
+    assert sorted(chain.from_iterable(positions)) == list(range(1, 161))
+    assert all(found == sorted(found) for found in positions)
+    found = [entry.envelope.key for entry in log.read()]
+    for name in range(8):
+        assert [key for key in found if key.startswith(f"{name}/")] == [f"{name}/{n}" for n in range(20)]
+
+
+@LOG.case
+async def _a_closed_log_refuses(place: Opened) -> None:
+    log: Log = place.now
+    log.close()
+    with refused("closed"):
+        await log.append([PAYMENT])
+
+
+@LOG.case
+async def _what_was_acknowledged_is_there_again(place: Opened) -> None:
+    if not place.durable:
+        return
+    asked = replace(PAYMENT, request="r1")
+    entries = await place.now.append([asked, PAYMENT])
+    await place.now.relay("ledger", [(7, _derived(1))])
+    place.now.acknowledge("view", 2)
+    log = place.again()
+    assert list(log.read())[:2] == entries
+    assert await log.append([asked]) == entries[:1]
+    await log.relay("ledger", [(7, _derived(1)), (8, _derived(2))])
+    (entry,) = await log.append([PAYMENT])
+    assert (entry.position, entry.envelope.origin) == (5, 3)
+
+
+@LOG.case
+async def _what_cannot_be_stored_fails_alone(place: Opened) -> None:
+    if not place.durable:
+        return
+    bad = replace(PAYMENT, key="\ud800")
+    results = await asyncio.gather(
+        *(place.now.append([envelope]) for envelope in (PAYMENT, bad, PAYMENT)), return_exceptions=True
+    )
+    assert isinstance(results[1], UnicodeEncodeError)
+    assert [entry.envelope.origin for entry in place.again().read()] == [1, 2]
