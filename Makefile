@@ -29,8 +29,8 @@ lint: $(VENV)/.dev ## Check style, format, types and layers
 check: $(VENV)/.run ## Replay the fraud example under every preset and compare the answers
 	$(BIN)/allotrope check examples.fraud
 
-faults: $(VENV)/.dev ## Run the long tests: kill -9 at every crash point, lost writes, full disks
-	$(BIN)/python -m pytest -m long tests/faults
+faults: $(VENV)/.dev ## Run the long tests: kill -9 at every crash point, lost writes, planted mistakes
+	$(BIN)/python -m pytest -m long
 
 bench-calls: $(VENV)/.run ## Measure what a call costs over a plain await
 	$(BIN)/python -m benchmarks.calls

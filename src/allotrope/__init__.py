@@ -1,4 +1,4 @@
-"""Allotrope: write an AI system once, as components; run it under any architecture by choosing a small file."""
+"""Allotrope: write an AI system once, as components; choose its architecture with a small file."""
 
 from allotrope.kernel.aggregates import Aggregate
 from allotrope.kernel.components import App, Chance, Clock, Latest, component
@@ -10,7 +10,7 @@ from allotrope.kernel.views import View, days
 from allotrope.modules.features.api import Count, Last, Max, Mean, Min, Sum
 
 __all__ = [
-    "Aggregate", "App", "Chance", "Clock", "Count", "Event", "Expired", "Failed", "Fault", "Last", "Latest", "Lost",
-    "Max", "Mean", "Message", "Min", "Overloaded", "PlanRefused", "Refused", "Sum", "Table", "Tick", "View", "command",
-    "component", "days", "every", "on", "query",
+    "Aggregate", "App", "Chance", "Clock", "Count", "Event", "Expired", "Failed", "Fault", "Last", "Latest",
+    "Lost", "Max", "Mean", "Message", "Min", "Overloaded", "PlanRefused", "Refused", "Sum", "Table", "Tick",
+    "View", "command", "component", "days", "every", "on", "query",
 ]  # fmt: skip

@@ -61,6 +61,15 @@ def test_what_cannot_be_checked_is_refused(tmp_path: Path, monkeypatch: pytest.M
         check("tests.cli.shop")
 
 
+def test_a_sample_that_yields_nothing_is_a_failure_and_a_broken_one_a_refusal() -> None:
+    code, shown, _ = run("tests.evidence.edges:silent", "--seeds", "1", "--presets", "monolith")
+    assert (code, "Nothing was compared" in shown) == (1, True)
+    code, shown, told = run("tests.evidence.edges:unread", "--seeds", "1", "--presets", "monolith")
+    assert (code, shown) == (2, "")
+    assert "RuntimeError: the file of the sample is not there" in told
+    assert "Traceback" not in told
+
+
 def test_the_reference_comes_first_and_no_layout_twice() -> None:
     assert layouts("", ())[0] == "monolith"
     assert set(layouts("", ())) == set(compose.presets())

@@ -116,3 +116,8 @@ def test_enough_was_planted_and_found(note: Callable[[str], None]) -> None:
     note(f"check: {len(alarms)} false alarms in {len(clean)} clean apps, {compared:,} comparisons")
     assert not missed
     assert not alarms
+
+
+def test_there_is_enough_to_find_and_to_leave_in_peace() -> None:
+    assert len(PLANTED) >= 20
+    assert len(CLEAN) >= 20

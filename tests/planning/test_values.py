@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-
 from allotrope.kernel.components import App, component
 from allotrope.kernel.messages import Event, Message, Tick
 from allotrope.kernel.operations import command, every, on, query

@@ -66,7 +66,7 @@ class Show:
         """Run it all and return the exit code, 1 when a preset answers otherwise than the default."""
         options, screen = self.options, self.screen
         emptied(options.folder, keep=options.keep)
-        file = topology(compose.DEFAULT, options.folder, self._models)  # from here on the folder is known as ours
+        file = topology(compose.DEFAULT, options.folder, self._models)  # now the folder is known as ours
         screen.title(f"Card fraud under {compose.DEFAULT}, from data to decisions")
         payments, schedule = self._payments()
         model = await self._model(payments, schedule)

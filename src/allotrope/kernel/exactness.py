@@ -30,8 +30,8 @@ _WHOLE = {  # what else must hold for a value of this type: others have no bytes
     Decimal: "{0}.is_finite()",
     int: "-1 << 63 <= {0} < 1 << 64",
     str: "({0}.isascii() or {0}.encode(errors='ignore').decode() == {0})",  # no half of a surrogate pair
-    datetime: "{0}.tzinfo in utc",  # the codec makes other zones UTC: the hour would depend on the preset
-    time: "{0}.tzinfo in utc",
+    datetime: "{0}.tzinfo in utc and not {0}.fold",  # the codec makes other zones UTC, and drops the fold
+    time: "{0}.tzinfo in utc and not {0}.fold",
 }
 _ALL_WHOLE = {  # the same of all items of a tuple at once
     float: "(isfinite(sum({0})) or all(map(isfinite, {0})))",  # finite ones may add up to infinity

@@ -10,6 +10,7 @@ from allotrope.kernel.exactness import check
 from allotrope.kernel.messages import conform
 
 T = TypeVar("T")
+_is_key = check((("v", str),))
 
 
 class Rows(Protocol):
@@ -42,12 +43,12 @@ class Table(Generic[T]):
 
     async def get(self, key: str) -> T | None:
         """Return the row, or None; an operation sees its own writes and otherwise committed ones."""
+        row = self._row(key)
         if self._rows is None:
             return self._memory.get(key)
         effect = self._effect()
         if effect is None:
             return self._decoded(self._rows.get(self._full, key))
-        row = (self._full, key)
         if row in effect.writes:
             own: T | None = effect.writes[row]
             return own
@@ -58,20 +59,19 @@ class Table(Generic[T]):
 
     async def put(self, key: str, value: T) -> None:
         """Store a row when the operation commits. Refused outside a handler or command of its owner."""
+        row = self._row(key)
         if self._rows is None:
             self._memory[key] = value
             return
         writes = self._written()
-        if not self._exact(value):
-            value = conform(value, self.kind, f"{self._full}[{key!r}]")
-        writes[(self._full, key)] = value
+        writes[row] = value if self._exact(value) else conform(value, self.kind, f"{self._full}[{key!r}]")
 
     async def delete(self, key: str) -> None:
         """Remove a row when the operation commits; a missing one is no error."""
         if self._rows is None:
             self._memory.pop(key, None)
         else:
-            self._written()[(self._full, key)] = None
+            self._written()[self._row(key)] = None
 
     async def items(self) -> AsyncIterator[tuple[str, T]]:
         """Yield all rows in the order of their keys, the operation's own writes included."""
@@ -84,6 +84,11 @@ class Table(Generic[T]):
                 found |= {key: value for (table, key), value in effect.writes.items() if table == self._full}
         for key in sorted(key for key, value in found.items() if value is not None):
             yield key, found[key]
+
+    def _row(self, key: str) -> tuple[str, str]:
+        if not _is_key(key):
+            raise Refused(f"{self._full}: the key {key!r:.80} is not text; use str(...)")
+        return self._full, key
 
     def _decoded(self, stored: Any) -> T | None:
         row: T | None = codec.decode(stored, self.kind) if self.encoded and stored is not None else stored

@@ -12,13 +12,13 @@ DAY = 86_400_000_000  # microseconds
 
 
 class MemoryLog:
-    """A log that keeps the newest `keep` entries, and as many request ids, those for a day at most."""
+    """A log that keeps the newest `entries`, and `keep` request ids, those for a day at most."""
 
     durability: Durability = "none"
 
-    def __init__(self, partitions: int = 1, keep: int = 100_000) -> None:
+    def __init__(self, partitions: int = 1, keep: int = 100_000, entries: int = 1_000) -> None:
         self._partitions, self._keep = partitions, keep
-        self._entries: deque[Entry] = deque(maxlen=keep)
+        self._entries: deque[Entry] = deque(maxlen=min(entries, keep))
         self._requests: dict[tuple[str, str, str], Entry] = {}
         self._marks: dict[str, int] = {}
         self._position = self._origin = 0

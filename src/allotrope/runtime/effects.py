@@ -7,6 +7,7 @@ repeats the run; one after it finds the name in the inbox. So each delivery has 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -58,22 +59,26 @@ class Rows:
         """Return whether a commit has changed, or is about to change, what an operation has read."""
         return effect.stale or (bool(self._landing) and effect.touches(self._landing))
 
-    def begin(self, rows: list[tuple[str, str]]) -> None:
+    def begin(self, rows: Iterable[tuple[str, str]]) -> None:
         """Take note of a commit that is under way."""
         for row in rows:
             self._landing[row] = self._landing.get(row, 0) + 1
 
-    def land(self, rows: list[tuple[str, str]]) -> None:
-        """Take note of its end: who has read these rows and still runs will have to run again."""
+    def land(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Take note of its end."""
         for row in rows:
             self._landing[row] -= 1
             if not self._landing[row]:
                 del self._landing[row]
+        self.outdate(rows)
+        if self._waiting and not self._landing:
+            self._waiting = woken(self._waiting)
+
+    def outdate(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Let who has read one of these rows, and still runs, run again."""
         for effect in self.active:
             if effect.touches(rows):
                 effect.stale = True
-        if self._waiting and not self._landing:
-            self._waiting = woken(self._waiting)
 
     async def quiet(self) -> None:
         """Return once no commit is under way."""
@@ -91,8 +96,16 @@ class Ended(msgspec.Struct, gc=False):
     answer: Any
     error: Exception | None
     attempts: int
-    events: tuple[Event, ...]
-    writes: tuple[tuple[str, str, Any], ...]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Return what it published."""
+        return () if self.error is not None else events_of(self.answer)
+
+    @property
+    def writes(self) -> dict[tuple[str, str], Any]:
+        """Return what it wrote: (table, key) -> value, None for a deletion."""
+        return {} if self.error is not None or self.call.effect is None else self.call.effect.writes
 
 
 class Effects:
@@ -101,10 +114,11 @@ class Effects:
     def __init__(self, host: "Host") -> None:
         """Serve `host`."""
         self.host = host
-        self.recent: deque[Ended] = deque(maxlen=10_000)  # the decisions of a host that keeps nothing on disk
+        self.recent: deque[Ended] = deque(maxlen=1_000)  # the decisions of a host that keeps nothing on disk
         self.parked = 0
         self._encoded, self._ways = host.durable, host.routes.ways
         self._disturbance = host.options.disturbance
+        self._plain = not self._encoded and self._disturbance is None  # nothing is kept on disk, nobody watches
         self._rows = {name: Rows() for name, c in host.plan.app.components.items() if c.needs("table")}
         self._relay: asyncio.Task[None] | None = None
         self._until_finish = 0
@@ -142,7 +156,17 @@ class Effects:
                 break
             else:
                 await asyncio.sleep(0.01 * 4**attempts)
-        return await self._kept(flow, self._ended(delivery, call, answer, error, attempts))
+        ended = Ended(delivery, call, answer, error, attempts)
+        if not self._plain or route.told or error is not None:
+            return await self._kept(flow, ended)
+        self.recent.append(ended)
+        if effect.writes:
+            assert rows is not None
+            writes = tuple([(table, key, row) for (table, key), row in effect.writes.items()])
+            await self.host.ledger.commit(Commit(route.title, flow.origin, call.path, writes))
+            if rows.active:  # this commit does not suspend, so nobody has to know of it before
+                rows.outdate(effect.writes)
+        return [] if answer is None else self._children(ended)
 
     def _call(self, flow: Flow, delivery: Delivery) -> tuple[Call, Effect]:
         route, envelope, services = delivery.route, delivery.envelope, self.host.services
@@ -157,39 +181,24 @@ class Effects:
         )  # fmt: skip
         return call, effect
 
-    def _ended(self, delivery: Delivery, call: Call, answer: Any, error: Exception | None, attempts: int) -> Ended:
-        if error is None:
-            assert call.effect is not None
-            rows = call.effect.writes
-            writes = tuple([(table, key, self._stored(row)) for (table, key), row in rows.items()]) if rows else ()
-            events = () if answer is None else (answer,) if isinstance(answer, Event) else events_of(answer)
-            return Ended(delivery, call, answer, None, attempts, events, writes)
-        if not delivery.route.told:
-            self.parked += 1
-            name, title = delivery.envelope.name, delivery.route.title
-            log.error("parked %s at %s: %s", name, title, error, extra={"call": call})
-        return Ended(delivery, call, None, error, attempts, (), ())
-
-    def _stored(self, row: Any) -> Any:
-        return codec.encode(row) if self._encoded and row is not None else row
-
     async def _kept(self, flow: Flow, ended: Ended) -> list[Child]:
         """Commit what there is to commit; answer, where somebody waits for it."""
-        told, record = ended.delivery.route.told, b""
+        delivery, record, writes = ended.delivery, b"", ended.writes
+        told = delivery.route.told
+        if ended.error is not None and not told:
+            self.parked += 1
+            name, title = delivery.envelope.name, delivery.route.title
+            log.error("parked %s at %s: %s", name, title, ended.error, extra={"call": ended.call})
         if self._encoded:
             record = codec.encode(self.record(ended))
         else:
             self.recent.append(ended)
         if self._disturbance is not None:
             self._disturbance.saw(self.record(ended))
-        children = [
-            self._child(flow, ended, index, event)
-            for index, event in enumerate(ended.events)
-            if self._encoded or any(self._ways[type(event).__name__])
-        ]
-        if self._encoded or ended.writes or told:
+        children = self._children(ended)
+        if self._encoded or writes or told:
             outcome = self._outcome(ended) if told else None
-            await self._commit(ended, tuple(child for child, _ in children) if self._encoded else (), outcome, record)
+            await self._commit(ended, tuple([child for child, _ in children] if self._encoded else ()), outcome, record)
             if outcome is not None:
                 reach("reply.before")
                 flow.outcome = outcome
@@ -200,29 +209,40 @@ class Effects:
     async def _commit(
         self, ended: Ended, outbox: tuple[Envelope, ...], outcome: Outcome | None, record: bytes
     ) -> None:
-        route, envelope = ended.delivery.route, ended.delivery.envelope
+        route, envelope, writes = ended.delivery.route, ended.delivery.envelope, ended.writes
+        stored = [(table, key, self._stored(row)) for (table, key), row in writes.items()]
         commit = Commit(
-            route.title, envelope.origin, envelope.path, ended.writes, outbox,
+            route.title, ended.call.origin, envelope.path, tuple(stored), outbox,
             "" if outcome is None else request_name(envelope),
             b"" if outcome is None else codec.encode(outcome), record, envelope.at,
         )  # fmt: skip
-        if ended.writes:
-            rows, written = self._rows[route.component], [(table, key) for table, key, _ in ended.writes]
-            rows.begin(written)
-            await self.host.ledger.commit(commit)
-            rows.land(written)
-        else:
-            await self.host.ledger.commit(commit)
+        if writes:
+            self._rows[route.component].begin(writes)
+        await self.host.ledger.commit(commit)
+        if writes:
+            self._rows[route.component].land(writes)
         if outbox and (self._relay is None or self._relay.done()):
             self._relay = self.host.spawn(self.relay())
 
-    def _child(self, flow: Flow, ended: Ended, index: int, event: Event) -> Child:
+    def _stored(self, row: Any) -> Any:
+        return codec.encode(row) if self._encoded and row is not None else row
+
+    def _children(self, ended: Ended) -> list[Child]:
+        """Return what it published, each in an envelope; where nothing is kept, only what goes somewhere."""
+        encoded, ways = self._encoded, self._ways
+        return [
+            self._child(ended, index, event)
+            for index, event in enumerate(ended.events)
+            if encoded or any(ways[type(event).__name__])
+        ]
+
+    def _child(self, ended: Ended, index: int, event: Event) -> Child:
         parent, trace = ended.delivery.envelope, ended.call.trace
         path = f"{parent.path}/{ended.delivery.route.title}#{index:03d}"
         body = codec.encode(event) if self._encoded else b""
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
-        return Envelope(kind, event.entity, body, parent.at, flow.origin, path, "", parent.tenant, header), event
+        return Envelope(kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header), event
 
     # -- outcomes
 
@@ -283,7 +303,7 @@ class Effects:
         body = envelope.body or codec.encode(ended.delivery.value)
         facts = {
             "kind": envelope.kind,
-            "writes": tuple((t, k, v if v is None or self._encoded else codec.encode(v)) for t, k, v in ended.writes),
+            "writes": tuple((t, k, None if v is None else codec.encode(v)) for (t, k), v in ended.writes.items()),
             "answer": b"" if ended.error else codec.encode(ended.answer),
             "error": "" if ended.error is None else mask(f"{type(ended.error).__name__}: {ended.error}"),
             "attempts": ended.attempts,

@@ -288,8 +288,10 @@ class Host:
         views, routes = self.routes.to(envelope)
         for view in views:
             view.add(value, flow.origin, envelope.path)
-        for route in routes:
-            flow.push(delivery(route, envelope, value))
+        if routes:
+            key = "" if envelope.kind == "Tick" else envelope.key  # a tick has its component to itself
+            for route in routes:
+                flow.push(Delivery(route, envelope, value, key))
 
     async def fly(self, flow: Flow) -> None:
         """Run a flow to its end."""
