@@ -11,7 +11,8 @@ from pathlib import Path
 import uvloop
 
 from allotrope import App, Message, component, compose, query
-from allotrope.runtime.host import Host, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Options
 from allotrope.runtime.tracing import Tracer
 from benchmarks import footprint, payments
 from benchmarks.rounds import Row, Work, measured, show
@@ -90,7 +91,9 @@ async def calls(rounds: int) -> list[Row]:
         "  its trace sampled": compose.build(app, "monolith", None, Options(tracer=Tracer(per_second=1e12))),
         "  through the codec, twice (loopback)": compose.build(app, "loopback"),
     }
-    arms = {"plain await": _asking(Edge(model=Model()))} | {name: _asking(host.of(Edge)) for name, host in hosts.items()}
+    arms = {"plain await": _asking(Edge(model=Model()))} | {
+        name: _asking(host.of(Edge)) for name, host in hosts.items()
+    }
     await measured(arms, 1)  # the sampler's first burst and the interpreter's own warming up
     found = await measured(arms, rounds)
     for host in hosts.values():
@@ -127,9 +130,16 @@ def still(times: int) -> list[Row]:
 
 async def main() -> None:
     """Measure and print."""
-    show("A call: 12 floats and an id in, a float and a text out; deadline, trace and counters on", await calls(ROUNDS))
+    show(
+        "A call: 12 floats and an id in, a float and a text out; deadline, trace and counters on",
+        await calls(ROUNDS),
+    )
     rows, equal = await fraud(ROUNDS)
-    show("The fraud app, one day of new payments a round", rows, [f"{equal:,} decisions and cases were equal in all arms"])
+    show(
+        "The fraud app, one day of new payments a round",
+        rows,
+        [f"{equal:,} decisions and cases were equal in all arms"],
+    )
     show("Before any work", still(7))
 
 

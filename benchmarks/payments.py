@@ -5,6 +5,7 @@ Each round is one day that no arm has seen yet: first its labels, then its payme
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
@@ -14,7 +15,8 @@ from time import process_time
 import msgspec
 
 from allotrope import compose
-from allotrope.runtime.host import Host, Input, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input, Options
 from benchmarks import plain
 from examples.fraud import app
 from examples.fraud.decisions import Decision, Decisions
@@ -118,6 +120,8 @@ async def measured(rounds: int) -> tuple[Samples, int]:
         arms = Arms(Path(folder), rounds)
         try:
             await arms.start()
+            gc.collect()
+            gc.freeze()  # what the other arms hold is not for this one's collector to look at
             found: dict[str, dict[str, list[float]]] = {"payment": {}, "label": {}, "input": {}}
             for turn, (labels, payments) in enumerate(arms.days):
                 names = ["plain", *PRESETS]
@@ -127,6 +131,7 @@ async def measured(rounds: int) -> tuple[Samples, int]:
                         found[what].setdefault(name, []).append(time)
             equal = await compared(arms)
         finally:
+            gc.unfreeze()
             await arms.close()
     return {what: {arm: tuple(times) for arm, times in by.items()} for what, by in found.items()}, equal
 

@@ -66,7 +66,11 @@ def machine() -> str:
     model = platform.machine()
     cpus = Path("/proc/cpuinfo")
     if cpus.is_file():
-        names = [line.partition(":")[2].strip() for line in cpus.read_text("utf-8").splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in cpus.read_text("utf-8").splitlines()
+            if "model name" in line
+        ]
         model = names[0] if names else model
     load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     system = f"{platform.system()} {platform.release().partition('-')[0]}"
@@ -80,11 +84,15 @@ def show(title: str, rows: Iterable[Row], notes: Iterable[str] = ()) -> None:
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
     for row in rows:
         gap = f"{median(a - b for a, b in zip(row.samples, row.base, strict=True)):+.2f}" if row.base else ""
-        ratio = f"{median(a / b for a, b in zip(row.samples, row.base, strict=True)):.2f}x" if row.base else ""
+        ratio = (
+            f"{median(a / b for a, b in zip(row.samples, row.base, strict=True)):.2f}x" if row.base else ""
+        )
         sign = {"value": "", "ratio": "x", "over": " over"}[row.limited]
         limit = "" if row.limit is None else f"{row.limit:g}{sign}"
         spread = f"{min(row.samples):.2f}-{max(row.samples):.2f}"
-        table.add_row(row.name, row.unit, f"{median(row.samples):.2f}", spread, gap, ratio, limit, row.verdict)
+        table.add_row(
+            row.name, row.unit, f"{median(row.samples):.2f}", spread, gap, ratio, limit, row.verdict
+        )
     console = Console(width=120)
     console.print(table)
     for note in (*notes, machine()):

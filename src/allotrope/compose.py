@@ -13,16 +13,18 @@ from typing import Any
 
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused, nearest
-from allotrope.kernel.ports import Durability, Ledger, Log
+from allotrope.kernel.tables import Durability
 from allotrope.logs.memory import MemoryLog
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.planning.documents import Document, document_of
 from allotrope.planning.plans import Plan, plan
-from allotrope.runtime.host import Host, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Options
 from allotrope.runtime.telemetry.otlp import exporter
 from allotrope.runtime.telemetry.secrets import mask, secrets_in
 from allotrope.runtime.telemetry.sinks import Sink
 from allotrope.runtime.telemetry.spans import SpanStore
+from allotrope.storage.ports import Ledger, Log
 from allotrope.stores.memory import MemoryLedger
 from allotrope.stores.sqlite import SqliteLedger
 from allotrope.transports.direct import direct
@@ -60,9 +62,13 @@ def document(topology: str) -> Document:
 
 def hide(app: App) -> None:
     """Mask the secrets among an app's own settings in all that this process shows from now on."""
-    for component in app.components.values():  # not by its fields: a plan has yet to say whether they can be read
+    for (
+        component
+    ) in app.components.values():  # not by its fields: a plan has yet to say whether they can be read
         for kind in component.kind.__mro__:
-            plain = {name: value for name, value in vars(kind).items() if name[0] != "_" and isinstance(value, str)}
+            plain = {
+                name: value for name, value in vars(kind).items() if name[0] != "_" and isinstance(value, str)
+            }
             mask.learn(secrets_in(plain))
 
 

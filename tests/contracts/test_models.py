@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from allotrope.kernel.ports import Commit, Envelope
 from allotrope.logs.memory import MemoryLog
 from allotrope.logs.sqlite import SqliteLog
+from allotrope.storage.ports import Commit, Envelope
 from allotrope.stores.memory import MemoryLedger
 from allotrope.stores.sqlite import SqliteLedger
 

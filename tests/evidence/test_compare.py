@@ -13,7 +13,8 @@ ORDERED = codec.encode({"id": "o1"})
 
 def step(title: str = "Clerk.note", rank: int = 1, **parts: Any) -> Step:
     facts: dict[str, Any] = {
-        "path": "", "kind": "Ordered", "body": ORDERED, "tape": (), "events": (), "writes": (), "answer": b"", "error": "",
+        "path": "", "kind": "Ordered", "body": ORDERED, "tape": (),
+        "events": (), "writes": (), "answer": b"", "error": "",
     }  # fmt: skip
     return Step(rank=rank, title=title, **{**facts, **parts})
 

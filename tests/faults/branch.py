@@ -1,7 +1,7 @@
 """One life of the bank, to be killed: a line on the pipe for each promise, and at the end all rows as JSON.
 
-`python -m tests.faults.branch FOLDER DURABILITY [look]` sends every deposit again under its request id, as a client does that
-has not heard an answer; what an earlier life did must not be done twice. With `look` it sends nothing.
+`python -m tests.faults.branch FOLDER DURABILITY [look]` sends every deposit again under its request id, as a client
+does that has not heard an answer; what an earlier life did must not be done twice. With `look` it sends nothing.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from allotrope.compose import build
 from allotrope.planning.documents import document_of
-from allotrope.runtime.host import Host, Input
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input
 from allotrope.testing import faults
 from tests.faults.bank import Deposit, app
 

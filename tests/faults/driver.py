@@ -8,9 +8,10 @@ import asyncio
 import os
 import sys
 
-from allotrope.kernel.ports import Commit, Durability, Entry, Envelope
+from allotrope.kernel.tables import Durability
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.storage import files
+from allotrope.storage.ports import Commit, Entry, Envelope
 from allotrope.stores.sqlite import SqliteLedger
 from allotrope.testing import faults
 

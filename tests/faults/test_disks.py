@@ -13,7 +13,7 @@ import asyncio, sys
 from allotrope.testing import faults
 disk = faults.lossy()
 from allotrope.kernel.errors import Lost, Refused
-from allotrope.kernel.ports import Commit, Envelope
+from allotrope.storage.ports import Commit, Envelope
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.stores.sqlite import SqliteLedger
 folder, level = sys.argv[1:]

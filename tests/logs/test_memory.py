@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from allotrope.kernel.ports import Envelope
 from allotrope.logs.memory import MemoryLog
+from allotrope.storage.ports import Envelope
 
 PAYMENT = Envelope("Payment", "card", b"body", 1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from allotrope.kernel.ports import Envelope
 from allotrope.logs.sqlite import SqliteLog
+from allotrope.storage.ports import Envelope
 
 DAY = 86_400_000_000
 PAYMENT = Envelope("Payment", "card", b"body", 1_700_000_000_000_000)

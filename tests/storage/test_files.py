@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from allotrope.kernel.errors import Corrupted, Refused
-from allotrope.kernel.ports import Commit, Durability, Envelope
+from allotrope.kernel.tables import Durability
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.storage.files import Database
+from allotrope.storage.ports import Commit, Envelope
 from allotrope.stores.sqlite import SqliteLedger
 
 Change = Callable[[bytearray, int], None]

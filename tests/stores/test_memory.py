@@ -2,7 +2,7 @@
 
 import pytest
 
-from allotrope.kernel.ports import Commit
+from allotrope.storage.ports import Commit
 from allotrope.stores.memory import MemoryLedger
 
 

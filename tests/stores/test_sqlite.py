@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from allotrope.kernel.ports import Commit, Envelope
+from allotrope.storage.ports import Commit, Envelope
 from allotrope.stores.sqlite import SqliteLedger
 
 DAY = 86_400_000_000

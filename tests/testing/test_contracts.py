@@ -3,8 +3,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from allotrope.kernel.errors import Refused
-from allotrope.kernel.ports import Commit, Entry, Envelope
 from allotrope.logs.memory import MemoryLog
+from allotrope.storage.ports import Commit, Entry, Envelope
 from allotrope.stores.memory import MemoryLedger
 from allotrope.testing.contracts import contract_holds, refused
 from allotrope.testing.ledgers import LEDGER

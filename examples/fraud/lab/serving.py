@@ -21,7 +21,8 @@ from pathlib import Path
 
 from allotrope import Refused, compose
 from allotrope.kernel.views import micros
-from allotrope.runtime.host import Host, Input, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input, Options
 from allotrope.storage.locks import Lock
 from examples.fraud import app
 from examples.fraud.decisions import Decision, Decisions

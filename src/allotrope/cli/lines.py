@@ -20,7 +20,8 @@ from allotrope.kernel.errors import Failed, Lost, Refused, nearest
 from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
-from allotrope.runtime.host import Host, Input
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input
 from allotrope.runtime.telemetry.secrets import mask
 
 Answer = dict[str, Any]

@@ -17,7 +17,8 @@ from allotrope.cli.lines import Feed, lines_of
 from allotrope.cli.loading import AppName, Folder, TopologyName, planned
 from allotrope.kernel.errors import Refused
 from allotrope.planning.plans import Plan
-from allotrope.runtime.host import Host, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Options
 from allotrope.runtime.telemetry.journal import Level, Style, configure
 from allotrope.runtime.telemetry.metrics import Gauges, serve
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, Literal
 
-from allotrope.runtime.batches import Batcher
-from allotrope.runtime.dispatch import Door
+from allotrope.runtime.doors.batches import Batcher
+from allotrope.runtime.doors.dispatch import Door
 from allotrope.runtime.records import Record
 
 Stir = Literal["hashes", "instances", "repeats", "doubles", "order", "kill"]

@@ -14,7 +14,7 @@ from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
 
 ATTEMPTS = 3
-KILLED = -9
+KILLED, REFUSED = -9, 2  # what a worker ends with
 
 
 class Office:
@@ -40,6 +40,8 @@ class Office:
             code, told = await self._start(given, taken, job.seed if "hashes" in job.stirs else 0)
             if code == 0:
                 return codec.decode(taken.read_bytes(), Run), kills
+            if code == REFUSED:
+                raise Refused(told.strip())
             if code != KILLED:
                 raise Refused(
                     f"{job.preset}, seed {job.seed}: the run ended with status {code}:\n{told[-2000:]}"

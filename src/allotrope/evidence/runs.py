@@ -18,7 +18,8 @@ from allotrope.kernel.components import App
 from allotrope.kernel.errors import Failed, Lost, Refused
 from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.views import micros
-from allotrope.runtime.host import Host, Input, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input, Options
 from allotrope.runtime.records import Record
 from allotrope.storage import points
 

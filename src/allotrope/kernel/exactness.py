@@ -104,6 +104,8 @@ def _test(kind: Any, value: str, names: dict[str, Any]) -> str:
         return f"(type({value}) is {_named(kind, names)} and {_WHOLE[kind].format(value)})"
     if origin in (Union, types.UnionType):
         return f"({' or '.join(_test(part, value, names) for part in parts)})"
+    if origin is Annotated and not any(isinstance(mark, msgspec.Meta) for mark in parts[1:]):
+        return _test(parts[0], value, names)
     if origin is tuple:
         return f"(type({value}) is tuple and {_items_test(parts, value, names)})"
     if is_array(origin or kind):

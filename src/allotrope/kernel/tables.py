@@ -1,7 +1,7 @@
 """Tables: the state a component owns. Nobody else can name it; writes commit with their operation."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from allotrope.kernel import codec
 from allotrope.kernel.calls import Effect, current
@@ -10,6 +10,7 @@ from allotrope.kernel.exactness import check
 from allotrope.kernel.messages import conform
 
 T = TypeVar("T")
+Durability = Literal["none", "process", "power"]  # survives nothing, kill -9, the loss of unsynced writes
 _is_key = check((("v", str),))
 
 

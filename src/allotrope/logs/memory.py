@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from allotrope.kernel.errors import Refused
-from allotrope.kernel.ports import Durability, Entry, Envelope
+from allotrope.kernel.tables import Durability
 from allotrope.storage.partitions import partition_of
+from allotrope.storage.ports import Entry, Envelope
 
 DAY = 86_400_000_000  # microseconds
 

@@ -7,11 +7,12 @@ from zlib import crc32
 
 from allotrope.kernel.codec import encode
 from allotrope.kernel.errors import Corrupted, Refused
-from allotrope.kernel.ports import Durability, Entry, Envelope
+from allotrope.kernel.tables import Durability
 from allotrope.storage.files import Database
 from allotrope.storage.groups import Group, Work
 from allotrope.storage.partitions import partition_of
 from allotrope.storage.points import reach
+from allotrope.storage.ports import Entry, Envelope
 
 DAY = 86_400_000_000  # microseconds
 _PRUNE_EVERY = 1000  # new request ids

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from allotrope.kernel.errors import nearest
-from allotrope.kernel.ports import Durability
+from allotrope.kernel.tables import Durability
 from allotrope.planning.documents import Document, Finding, finding
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -17,33 +17,18 @@ from allotrope.kernel.calls import NEVER, Call, Effect
 from allotrope.kernel.errors import Failed, Lost, Refused
 from allotrope.kernel.messages import Event, Fault, fault_body
 from allotrope.kernel.operations import Operation, events_of
-from allotrope.kernel.ports import Commit, Envelope
-from allotrope.runtime.dispatch import Door
+from allotrope.runtime.doors.dispatch import Door
 from allotrope.runtime.flows import Flow, woken
+from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import Outcome, Record, fingerprint, record_of
 from allotrope.runtime.routes import Delivery
 from allotrope.runtime.telemetry.secrets import mask
 from allotrope.storage.points import reach
-
-if TYPE_CHECKING:
-    from allotrope.runtime.host import Host
+from allotrope.storage.ports import Commit, Envelope
 
 ATTEMPTS = 3  # of a handler, before its event is parked
 log = logging.getLogger("allotrope")
 Child = tuple[Envelope, Event]
-
-
-class Disturbance(Protocol):
-    """What a check may do to a host to bring differences to light."""
-
-    async def pause(self, title: str) -> None:
-        """Let others go first, perhaps."""
-
-    def twice(self, title: str) -> bool:
-        """Return whether to run a delivery, drop its effect, and run it again, as after a crash."""
-
-    def saw(self, record: Record) -> None:
-        """Take note of a finished delivery."""
 
 
 class Rows:
@@ -96,11 +81,15 @@ class Ended(msgspec.Struct, gc=False):
     answer: Any
     error: Exception | None
     attempts: int
+    stored: tuple[tuple[str, str, bytes | None], ...] = ()  # its writes as bytes, where somebody needs them
 
     @property
     def events(self) -> tuple[Event, ...]:
         """Return what it published."""
-        return () if self.error is not None else events_of(self.answer)
+        answer = self.answer
+        if answer is None or self.error is not None:
+            return ()
+        return (answer,) if isinstance(answer, Event) else events_of(answer)
 
     @property
     def writes(self) -> dict[tuple[str, str], Any]:
@@ -111,23 +100,25 @@ class Ended(msgspec.Struct, gc=False):
 class Effects:
     """Runs the deliveries of one host and commits what they do."""
 
-    def __init__(self, host: "Host") -> None:
-        """Serve `host`."""
-        self.host = host
+    def __init__(self, parts: Parts) -> None:
+        """Serve the host of these parts."""
+        self.parts = parts
         self.recent: deque[Ended] = deque(maxlen=1_000)  # the decisions of a host that keeps nothing on disk
         self.parked = 0
-        self._encoded, self._ways = host.durable, host.routes.ways
-        self._disturbance = host.options.disturbance
-        self._plain = not self._encoded and self._disturbance is None  # nothing is kept on disk, nobody watches
-        self._rows = {name: Rows() for name, c in host.plan.app.components.items() if c.needs("table")}
+        self._encoded, self._ways = parts.durable, parts.routes.ways
+        self._disturbance = parts.options.disturbance
+        self._plain = (
+            not self._encoded and self._disturbance is None
+        )  # nothing is kept on disk, nobody watches
+        self._rows = {name: Rows() for name, c in parts.plan.app.components.items() if c.needs("table")}
         self._relay: asyncio.Task[None] | None = None
         self._until_finish = 0
-        host.services.once = self.once
+        parts.services.once = self.once
 
     async def take(self, flow: Flow, delivery: Delivery) -> list[Child]:
         """Run one delivery, commit its effect and return the events that it published, those that go somewhere."""
         route = delivery.route
-        door = route.doors[0] if len(route.doors) == 1 else self.host.wiring.door(route.title, delivery.key)
+        door = route.doors[0] if len(route.doors) == 1 else self.parts.wiring.door(route.title, delivery.key)
         arguments = delivery.value if route.told else (delivery.value,)
         rows = self._rows.get(route.component)
         dropped = self._disturbance is not None and self._disturbance.twice(route.title)
@@ -147,7 +138,7 @@ class Effects:
                     rows.active.remove(effect)
             if call.trace is not None:
                 status = "ok" if error is None else type(error).__name__
-                self.host.services.tracer.end(call.trace, status, flow.origin, call.path)
+                self.parts.services.tracer.end(call.trace, status, flow.origin, call.path)
             if dropped or (rows is not None and rows.overtaken(effect)):
                 dropped, attempts = False, attempts - 1
                 if rows is not None:
@@ -163,16 +154,18 @@ class Effects:
         if effect.writes:
             assert rows is not None
             writes = tuple([(table, key, row) for (table, key), row in effect.writes.items()])
-            await self.host.ledger.commit(Commit(route.title, flow.origin, call.path, writes))
+            await self.parts.ledger.commit(Commit(route.title, flow.origin, call.path, writes))
             if rows.active:  # this commit does not suspend, so nobody has to know of it before
                 rows.outdate(effect.writes)
         return [] if answer is None else self._children(ended)
 
     def _call(self, flow: Flow, delivery: Delivery) -> tuple[Call, Effect]:
-        route, envelope, services = delivery.route, delivery.envelope, self.host.services
+        route, envelope, services = delivery.route, delivery.envelope, self.parts.services
         trace = None
         if flow.trace is not None:
-            cause = envelope.trace if envelope.path else ""  # an input's header names its sender, not a span of ours
+            cause = (
+                envelope.trace if envelope.path else ""
+            )  # an input's header names its sender, not a span of ours
             trace = services.tracer.child(flow.trace, route.title, cause)
         effect = Effect()
         call = Call(
@@ -189,6 +182,8 @@ class Effects:
             self.parked += 1
             name, title = delivery.envelope.name, delivery.route.title
             log.error("parked %s at %s: %s", name, title, ended.error, extra={"call": ended.call})
+        if not self._plain:
+            ended.stored = _stored(writes)
         if self._encoded:
             record = codec.encode(self.record(ended))
         else:
@@ -198,7 +193,9 @@ class Effects:
         children = self._children(ended)
         if self._encoded or writes or told:
             outcome = self._outcome(ended) if told else None
-            await self._commit(ended, tuple([child for child, _ in children] if self._encoded else ()), outcome, record)
+            await self._commit(
+                ended, tuple([child for child, _ in children] if self._encoded else ()), outcome, record
+            )
             if outcome is not None:
                 reach("reply.before")
                 flow.outcome = outcome
@@ -210,22 +207,23 @@ class Effects:
         self, ended: Ended, outbox: tuple[Envelope, ...], outcome: Outcome | None, record: bytes
     ) -> None:
         route, envelope, writes = ended.delivery.route, ended.delivery.envelope, ended.writes
-        stored = [(table, key, self._stored(row)) for (table, key), row in writes.items()]
+        rows = (
+            ended.stored
+            if self._encoded
+            else tuple((table, key, row) for (table, key), row in writes.items())
+        )
         commit = Commit(
-            route.title, ended.call.origin, envelope.path, tuple(stored), outbox,
+            route.title, ended.call.origin, envelope.path, rows, outbox,
             "" if outcome is None else request_name(envelope),
             b"" if outcome is None else codec.encode(outcome), record, envelope.at,
         )  # fmt: skip
         if writes:
             self._rows[route.component].begin(writes)
-        await self.host.ledger.commit(commit)
+        await self.parts.ledger.commit(commit)
         if writes:
             self._rows[route.component].land(writes)
         if outbox and (self._relay is None or self._relay.done()):
-            self._relay = self.host.spawn(self.relay())
-
-    def _stored(self, row: Any) -> Any:
-        return codec.encode(row) if self._encoded and row is not None else row
+            self._relay = self.parts.spawn(self.relay())
 
     def _children(self, ended: Ended) -> list[Child]:
         """Return what it published, each in an envelope; where nothing is kept, only what goes somewhere."""
@@ -242,7 +240,9 @@ class Effects:
         body = codec.encode(event) if self._encoded else b""
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
-        return Envelope(kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header), event
+        return Envelope(
+            kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header
+        ), event
 
     # -- outcomes
 
@@ -261,9 +261,11 @@ class Effects:
         """Return how a command ended, of this attempt or of an earlier one with the same request id."""
         if flow is not None and flow.outcome is not None:
             return cast(Outcome, flow.outcome)
-        stored = self.host.ledger.outcome(request_name(envelope))
+        stored = self.parts.ledger.outcome(request_name(envelope))
         if stored is None:
-            raise Lost(f"{envelope.kind}: the end of request {envelope.request!r} is no longer kept; look at its effect")
+            raise Lost(
+                f"{envelope.kind}: the end of request {envelope.request!r} is no longer kept; look at its effect"
+            )
         found: Outcome = codec.decode(stored, Outcome)
         return found
 
@@ -284,15 +286,17 @@ class Effects:
         assert parent.effect is not None
         asked = sum(what == door.operation.title for what, _, _ in parent.effect.tape)
         name = f"{parent.origin}{parent.path}/{parent.component}.{parent.operation}?{door.operation.title}#{asked}"
-        kept = self.host.options.recalled
-        stored = kept.get(name) if kept is not None else self.host.ledger.outcome(name)
+        kept = self.parts.options.recalled
+        stored = kept.get(name) if kept is not None else self.parts.ledger.outcome(name)
         if stored is not None:
             return codec.decode(stored, door.operation.result())
         answer = await door.run(door.derived(parent), given)
         stored = codec.encode(answer)
         if kept is not None:
             kept[name] = stored
-        await self.host.ledger.commit(Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=parent.at))
+        await self.parts.ledger.commit(
+            Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=parent.at)
+        )
         return answer
 
     # -- after the commit
@@ -303,7 +307,7 @@ class Effects:
         body = envelope.body or codec.encode(ended.delivery.value)
         facts = {
             "kind": envelope.kind,
-            "writes": tuple((t, k, None if v is None else codec.encode(v)) for (t, k), v in ended.writes.items()),
+            "writes": ended.stored or _stored(ended.writes),
             "answer": b"" if ended.error else codec.encode(ended.answer),
             "error": "" if ended.error is None else mask(f"{type(ended.error).__name__}: {ended.error}"),
             "attempts": ended.attempts,
@@ -312,10 +316,10 @@ class Effects:
 
     async def relay(self) -> None:
         """Carry committed events to the log, in the order of their commits, until none is left."""
-        host = self.host
-        while numbered := host.ledger.outbox():
-            await host.log.relay(host.plan.app.name, numbered)
-            await host.ledger.relayed([number for number, _ in numbered])
+        parts = self.parts
+        while numbered := parts.ledger.outbox():
+            await parts.log.relay(parts.plan.app.name, numbered)
+            await parts.ledger.relayed([number for number, _ in numbered])
 
     async def flushed(self) -> None:
         """Return once every committed event is in the log."""
@@ -325,13 +329,19 @@ class Effects:
     def finished(self) -> None:
         """Move the floor, now and then: it is a hint that shortens the next start."""
         self._until_finish -= 1
-        if self._until_finish <= 0 or (self._encoded and not self.host.flights.flows):
+        if self._until_finish <= 0 or (self._encoded and not self.parts.flights.flows):
             self._until_finish = 64
-            floor = self.host.flights.floor()
-            self.host.ledger.finish(floor)
-            self.host.log.acknowledge(self.host.plan.app.name, floor)
+            floor = self.parts.flights.floor()
+            self.parts.ledger.finish(floor)
+            self.parts.log.acknowledge(self.parts.plan.app.name, floor)
 
 
 def request_name(envelope: Envelope) -> str:
     """Return the name under which the outcome of a command is kept."""
     return f"{envelope.tenant}/{envelope.kind}/{envelope.request}"
+
+
+def _stored(writes: dict[tuple[str, str], Any]) -> tuple[tuple[str, str, bytes | None], ...]:
+    return tuple(
+        (table, key, None if row is None else codec.encode(row)) for (table, key), row in writes.items()
+    )

@@ -6,9 +6,8 @@ opened (`compose`).
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -17,43 +16,22 @@ from allotrope.kernel import codec
 from allotrope.kernel.errors import Lost, Overloaded, Refused, nearest
 from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
-from allotrope.kernel.ports import Entry, Envelope, Ledger, Log
 from allotrope.kernel.views import micros
 from allotrope.planning.plans import Plan
-from allotrope.runtime.dispatch import Services
-from allotrope.runtime.effects import Disturbance, Effects
+from allotrope.runtime.doors.dispatch import Services
+from allotrope.runtime.effects import Effects
 from allotrope.runtime.flows import Flights, Flow
+from allotrope.runtime.options import Input, Options
+from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import fingerprint
 from allotrope.runtime.recovery import recover
-from allotrope.runtime.routes import Delivery, Routes, delivery
-from allotrope.runtime.telemetry.sinks import Collector, Sink
+from allotrope.runtime.routes import Delivery, Routes
+from allotrope.runtime.telemetry.sinks import Collector
 from allotrope.runtime.tracing import Tracer, check_traceparent
 from allotrope.runtime.wiring import Ask, Link, Wiring
+from allotrope.storage.ports import Entry, Envelope, Ledger, Log
 
 C = TypeVar("C")
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host runs, beside its topology. `now` returns microseconds since 1970."""
-
-    now: Callable[[], int] = lambda: time.time_ns() // 1000
-    seed: int = 0
-    replicas: int = 1
-    tracer: Tracer | None = None
-    sinks: tuple[Sink, ...] = ()  # where finished spans go
-    disturbance: Disturbance | None = None
-    recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
-    ticks: bool = True
-
-
-class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """What may come with an input: the caller's id of the attempt, when it happened, who asked, under which trace."""
-
-    request: str = ""
-    at: datetime | None = None
-    tenant: str = ""
-    traceparent: str = ""
-    deadline_s: float | None = None
 
 
 _PLAIN = Input()
@@ -63,14 +41,20 @@ class Host:
     """A live app. `await start()`, then `publish` events, and call components through `of`."""
 
     def __init__(
-        self, plan: Plan, stores: tuple[Log, Ledger], links: Mapping[str, Link], options: Options | None = None
+        self,
+        plan: Plan,
+        stores: tuple[Log, Ledger],
+        links: Mapping[str, Link],
+        options: Options | None = None,
     ) -> None:
         """Build and connect everything; nothing runs before `start`."""
         self.plan, self.options = plan, options or Options()
         self.log, self.ledger = stores
         self.durable = plan.topology.durability != "none"
         self.chain = plan.topology.reply == "chain"
-        self.inline = self.chain and not self.durable  # the caller's own task runs the chain: no task per input
+        self.inline = (
+            self.chain and not self.durable
+        )  # the caller's own task runs the chain: no task per input
         self.services = Services(self.options.tracer or Tracer())
         self.services.now, self.services.seed = self.options.now, self.options.seed
         self.wiring = Wiring(plan, self.ledger, self.services, links, self.options.replicas)
@@ -78,7 +62,7 @@ class Host:
         self.flights = Flights(plan.topology.window)
         for view in self.wiring.views.values():
             view.floor = self.flights.floor
-        self.effects = Effects(self)
+        self.effects = Effects(self._parts())
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
         self.stopped: BaseException | None = None  # why nothing is taken any more
         self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
@@ -87,11 +71,17 @@ class Host:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[None] | None = None
 
+    def _parts(self) -> Parts:
+        return Parts(
+            plan=self.plan, options=self.options, log=self.log, ledger=self.ledger, services=self.services,
+            wiring=self.wiring, routes=self.routes, flights=self.flights, spawn=self.spawn,
+        )  # fmt: skip
+
     # -- life
 
     async def start(self) -> None:
         """Take up what a former life left unfinished, then the ticks of the clock."""
-        await recover(self)
+        await recover(self._parts(), self.effects, self.fly)
         if self.collector is not None:
             self.spawn(self.collector.run())
         if self.options.ticks:
@@ -119,7 +109,9 @@ class Host:
 
         What is not finished is not lost where the topology is durable: the next start takes it up.
         """
-        self.stopped = self.stopped or Overloaded(f"{self.plan.app.name} is shutting down; send it again later", 1.0)
+        self.stopped = self.stopped or Overloaded(
+            f"{self.plan.app.name} is shutting down; send it again later", 1.0
+        )
         finished = False
         try:
             with contextlib.suppress(TimeoutError):
@@ -180,7 +172,9 @@ class Host:
         """
         kind = type(event).__name__
         if self.routes.kinds.get(kind) is not type(event):
-            raise Refused(f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}")
+            raise Refused(
+                f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}"
+            )
         body = codec.encode(event) if self.durable else b""
         flow, origin = await self._accept(self._envelope(kind, event.entity, body, given), event)
         if self.chain and flow is not None:
@@ -195,7 +189,9 @@ class Host:
         """
         route = self.routes.commands.get(title)
         if route is None:
-            raise Refused(f"app {self.plan.app.name} has no command `{title}`; it has {', '.join(self.routes.commands)}")
+            raise Refused(
+                f"app {self.plan.app.name} has no command `{title}`; it has {', '.join(self.routes.commands)}"
+            )
         arguments = self.wiring.door(title, "").arguments(arguments, {})
         key = str(arguments[route.key_index]) if route.key_index >= 0 else ""
         request = given.request or self.services.tracer.fresh_id()
@@ -208,12 +204,16 @@ class Host:
                 await self._finished(flow) if self.chain else await flow.replied()
         outcome = self.effects.outcome(envelope, flow)
         if outcome.arguments != fingerprint(body):
-            raise Refused(f"{title}: request id {request!r} was used before with other arguments; take a new id")
+            raise Refused(
+                f"{title}: request id {request!r} was used before with other arguments; take a new id"
+            )
         return self.effects.opened(route.operation, outcome)
 
     def _told(self, operation: Operation) -> Ask:
         async def tell(*given: Any, **named: Any) -> Any:
-            return await self.tell(operation.title, self.wiring.door(operation.title, "").arguments(given, named))
+            return await self.tell(
+                operation.title, self.wiring.door(operation.title, "").arguments(given, named)
+            )
 
         return tell
 
@@ -223,7 +223,9 @@ class Host:
             async with asyncio.timeout(deadline_s):
                 yield
         except TimeoutError:
-            raise Lost(f"{title}: no answer within {deadline_s} s; it will run. Ask again with the same id") from None
+            raise Lost(
+                f"{title}: no answer within {deadline_s} s; it will run. Ask again with the same id"
+            ) from None
 
     # -- from input to flow
 
@@ -237,7 +239,9 @@ class Host:
         if self._queued or len(self.flights.flows) >= self.flights.window:
             self._queued += 1
             try:
-                async with self._entrance:  # in the order of arrival: whoever called first gets the smaller origin
+                async with (
+                    self._entrance
+                ):  # in the order of arrival: whoever called first gets the smaller origin
                     await self.flights.room()
             finally:
                 self._queued -= 1

@@ -26,7 +26,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     trace: str
     kind: str  # the event type consumed, or the title of the command
     body: bytes
-    tape: tuple[tuple[str, bytes, bytes], ...]  # (what was asked, arguments, answer); "title!" holds what it raised
+    tape: tuple[
+        tuple[str, bytes, bytes], ...
+    ]  # (what was asked, arguments, answer); "title!" holds what it raised
     events: tuple[tuple[str, bytes], ...]
     writes: tuple[tuple[str, str, bytes | None], ...]
     answer: bytes

@@ -1,25 +1,24 @@
 """Recovery: what a host does before it takes its first input. Relay, rebuild the views, finish what was begun."""
 
-from typing import TYPE_CHECKING
-
+from collections.abc import Awaitable, Callable
 
 from allotrope.kernel import codec
-from allotrope.kernel.ports import Entry
+from allotrope.runtime.effects import Effects
+from allotrope.runtime.flows import Flow
+from allotrope.runtime.parts import Parts
 from allotrope.runtime.routes import delivery
-
-if TYPE_CHECKING:
-    from allotrope.runtime.host import Host
+from allotrope.storage.ports import Entry
 
 
-async def recover(host: "Host") -> None:
-    """Bring `host` to where its log and ledger stand.
+async def recover(host: Parts, effects: Effects, fly: Callable[[Flow], Awaitable[None]]) -> None:
+    """Bring a host to where its log and ledger stand; `fly` runs what was begun and not finished.
 
     Deliveries whose name is in the inbox have had their effect and are passed over; the rest runs again. Origins keep
     their order, so as-of reads see what they would have seen without the crash.
     """
     if not host.durable:
         return
-    await host.effects.relay()  # first: what was committed must be in the log before anybody reads it
+    await effects.relay()  # first: what was committed must be in the log before anybody reads it
     floor = host.ledger.floor()
     done = set(host.ledger.inbox())
     begun: list[int] = []
@@ -33,10 +32,10 @@ async def recover(host: "Host") -> None:
                 if entry.envelope.origin >= floor:
                     begun.append(entry.envelope.origin)
     for origin in begun:
-        host.spawn(host.fly(host.flights.flows[origin]))
+        host.spawn(fly(host.flights.flows[origin]))
 
 
-def _take_up(host: "Host", entry: Entry, floor: int, done: set[tuple[str, int, str]]) -> None:
+def _take_up(host: Parts, entry: Entry, floor: int, done: set[tuple[str, int, str]]) -> None:
     envelope = entry.envelope
     kind = host.routes.kinds.get(envelope.kind)
     command = host.routes.commands.get(envelope.kind)
@@ -59,5 +58,3 @@ def _take_up(host: "Host", entry: Entry, floor: int, done: set[tuple[str, int, s
         for route in routes:
             if (route.title, envelope.origin, envelope.path) not in done:
                 flow.push(delivery(route, envelope, value))
-
-

@@ -6,11 +6,11 @@ import msgspec
 
 from allotrope.kernel.messages import Tick
 from allotrope.kernel.operations import Operation
-from allotrope.kernel.ports import Envelope
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
-from allotrope.runtime.dispatch import Door
+from allotrope.runtime.doors.dispatch import Door
 from allotrope.runtime.wiring import Wiring
+from allotrope.storage.ports import Envelope
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):

@@ -6,12 +6,12 @@ from typing import Any
 
 from allotrope.kernel.components import App, Chance, Clock, Component, Field
 from allotrope.kernel.operations import Operation
-from allotrope.kernel.ports import Ledger
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
-from allotrope.runtime.dispatch import Door, Proxy, Services
-from allotrope.runtime.limits import Slots
+from allotrope.runtime.doors.dispatch import Door, Proxy, Services
+from allotrope.runtime.doors.limits import Slots
+from allotrope.storage.ports import Ledger
 
 Ask = Callable[..., Any]
 Link = Callable[[Operation, Ask], Ask]  # a transport: the face of an operation on the caller's side
@@ -20,7 +20,9 @@ Link = Callable[[Operation, Ask], Ask]  # a transport: the face of an operation 
 class Wiring:
     """Every component of a plan, built and connected; doors by operation title, one per replica."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, services: Services, links: Mapping[str, Link], replicas: int = 1):
+    def __init__(
+        self, plan: Plan, ledger: Ledger, services: Services, links: Mapping[str, Link], replicas: int = 1
+    ):
         """Build in the order of dependencies; call cycles were refused by the plan."""
         self.plan, self.app, self.topology = plan, plan.app, plan.topology
         self.ledger, self.services, self.links, self.replicas = ledger, services, links, replicas
@@ -66,7 +68,9 @@ class Wiring:
         self._build(provider)
         return self.proxy(provider, component.name)
 
-    def proxy(self, component: Component, caller: str, told: Callable[[Operation], Ask] | None = None) -> Proxy:
+    def proxy(
+        self, component: Component, caller: str, told: Callable[[Operation], Ask] | None = None
+    ) -> Proxy:
         """Return what `caller` holds in place of a component: its queries, and its commands where `told` makes them."""
         link = self.links[self.topology.edge_of(caller, component.name).via]
         methods: dict[str, Ask] = {}

@@ -13,7 +13,7 @@ import apsw
 import apsw.sqlite_extra
 
 from allotrope.kernel.errors import Corrupted, Lost, Refused
-from allotrope.kernel.ports import Durability
+from allotrope.kernel.tables import Durability
 from allotrope.storage import journal
 from allotrope.storage.locks import Lock
 from allotrope.storage.points import reach

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from allotrope.kernel.errors import Refused
-from allotrope.kernel.ports import Commit, Durability, Envelope
+from allotrope.kernel.tables import Durability
+from allotrope.storage.ports import Commit, Envelope
 
 DAY = 86_400_000_000  # microseconds
 

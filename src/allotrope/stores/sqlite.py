@@ -7,10 +7,11 @@ from typing import Any
 
 from allotrope.kernel.codec import decode, encode
 from allotrope.kernel.errors import Lost, Refused
-from allotrope.kernel.ports import Commit, Durability, Envelope
+from allotrope.kernel.tables import Durability
 from allotrope.storage.files import Database
 from allotrope.storage.groups import Group, Work
 from allotrope.storage.points import reach
+from allotrope.storage.ports import Commit, Envelope
 
 DAY = 86_400_000_000  # microseconds
 _PRUNE_EVERY = 1000  # outcomes, and records

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from allotrope.kernel.ports import Commit, Envelope, Ledger
+from allotrope.storage.ports import Commit, Envelope, Ledger
 from allotrope.testing.contracts import Contract, Opened, refused
 
 LEDGER = Contract("ledger")

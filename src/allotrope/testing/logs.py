@@ -5,7 +5,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from allotrope.kernel.ports import Envelope, Log
+from allotrope.storage.ports import Envelope, Log
 from allotrope.testing.contracts import Contract, Opened, refused
 
 LOG = Contract("log")

@@ -53,7 +53,8 @@ from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.messages import Event
 from allotrope.kernel.views import micros
-from allotrope.runtime.host import Host, Input, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input, Options
 
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)

@@ -13,7 +13,7 @@ import pytest
 from allotrope.compose import build, document
 from allotrope.evidence.archive.history import History
 from allotrope.kernel import codec
-from allotrope.runtime.host import Input
+from allotrope.runtime.options import Input
 from allotrope.runtime.telemetry.journal import Style, configure
 from allotrope.runtime.telemetry.secrets import Mask, is_secret, mask, secrets_in
 from tests.cli import shop

@@ -12,7 +12,8 @@ import pytest
 
 from allotrope.compose import build, sinks
 from allotrope.kernel.errors import Refused
-from allotrope.runtime.host import Host, Input, Options
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Input, Options
 from allotrope.runtime.telemetry.sinks import Collector
 from allotrope.runtime.telemetry.spans import FILE, Spans, SpanStore
 from allotrope.runtime.tracing import Span, Tracer

@@ -10,8 +10,8 @@ import apsw
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
-from allotrope.kernel.ports import Envelope
 from allotrope.runtime.records import Record
+from allotrope.storage.ports import Envelope
 
 _ENVELOPE = "kind,key,body,at,origin,path,request,tenant,trace"
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from allotrope.evidence.archive.history import History
-from allotrope.kernel.ports import Envelope
 from allotrope.runtime.records import Record
+from allotrope.storage.ports import Envelope
 
 
 class Consequence(msgspec.Struct, frozen=True):

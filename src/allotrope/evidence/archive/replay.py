@@ -19,8 +19,8 @@ from allotrope.kernel.errors import Refused
 from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation, events_of
 from allotrope.planning.plans import Plan
-from allotrope.runtime.dispatch import Door, Services
-from allotrope.runtime.limits import Slots
+from allotrope.runtime.doors.dispatch import Door, Services
+from allotrope.runtime.doors.limits import Slots
 from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry.secrets import mask
 from allotrope.runtime.tracing import Tracer

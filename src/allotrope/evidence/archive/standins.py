@@ -16,8 +16,8 @@ from allotrope.kernel.operations import Operation
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
-from allotrope.runtime.dispatch import Door, Proxy, Services
-from allotrope.runtime.limits import Slots
+from allotrope.runtime.doors.dispatch import Door, Proxy, Services
+from allotrope.runtime.doors.limits import Slots
 from allotrope.runtime.records import Record
 from allotrope.runtime.tracing import Tracer
 

@@ -57,10 +57,15 @@ class Mean(Aggregate[float]):
     """The exact sum over the count, as a float; 0.0 of no events."""
 
     def over(self, values: Sequence[Any], first: int, last: int) -> float:
-        if self.kind not in (float, int):
-            return super().over(values, first, last)
-        part = values[first:last]
-        return (fsum(part) if self.kind is float else float(sum(part))) / len(part) if part else 0.0
+        if first >= last:
+            return 0.0
+        if self.kind is float:
+            return fsum(values[first:last]) / (last - first)
+        return (
+            float(sum(values[first:last])) / (last - first)
+            if self.kind is int
+            else super().over(values, first, last)
+        )
 
     def zero(self) -> tuple[Fraction, int]:
         return Fraction(0), 0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from allotrope.kernel.errors import Refused
-from allotrope.runtime.meters import Meter, exposed
+from allotrope.runtime.doors.meters import Meter, exposed
 
 HOST = "127.0.0.1"
 Gauges = Mapping[str, tuple[str, Callable[[], float]]]  # name -> (what it says, how to read it)

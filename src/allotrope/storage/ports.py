@@ -5,11 +5,11 @@ an inbox that remembers names makes one effect, and forgets them once their orig
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
-Durability = Literal["none", "process", "power"]  # survives nothing, kill -9, the loss of unsynced writes
+from allotrope.kernel.tables import Durability
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from types import NoneType
+from types import MethodType, NoneType
 from typing import Any
 
 from allotrope.kernel import codec
@@ -20,10 +20,10 @@ from allotrope.kernel.errors import Expired, Failed, Lost, Refused
 from allotrope.kernel.exactness import check
 from allotrope.kernel.messages import Fault, Message, conform
 from allotrope.kernel.operations import Operation
-from allotrope.runtime.batches import Batcher
-from allotrope.runtime.deadlines import Deadlines
-from allotrope.runtime.limits import Slots
-from allotrope.runtime.meters import Meter
+from allotrope.runtime.doors.batches import Batcher
+from allotrope.runtime.doors.deadlines import Deadlines
+from allotrope.runtime.doors.limits import Slots
+from allotrope.runtime.doors.meters import Meter
 from allotrope.runtime.records import raised
 from allotrope.runtime.tracing import Tracer
 
@@ -53,16 +53,19 @@ class Door:
         self.meter = services.meters.setdefault(operation.title, Meter(operation.title))
         self.component, self.name, self.title = operation.component, operation.name, operation.title
         self.deadline_s = operation.deadline_s
-        self.short = operation.repeatable and self.deadline_s is None  # whether a call may take the shortest way
+        self.short = (
+            operation.repeatable and self.deadline_s is None
+        )  # whether a call may take the shortest way
         self.kinds = list(operation.parameters().items())
         self.arity = len(self.kinds)
         self.result = operation.result()
-        # A message was checked when it was built: its class is all there is to look at.
-        message = isinstance(self.result, type) and issubclass(self.result, Message)
-        self.whole = self.result if message else NoneType if self.result is None else Door  # no answer is a Door
-        self.exact_arguments = check(tuple((f"v[{i}]", kind) for i, (_, kind) in enumerate(self._single_kinds())))
+        self.whole = NoneType if self.result is None else _message(self.result)
+        self.exact_arguments = check(
+            tuple((f"v[{i}]", kind) for i, (_, kind) in enumerate(self._single_kinds()))
+        )
         self.exact_result = check((("v", self.result),))
-        self.body: Callable[..., Any] = functools.partial(operation.body, instance)
+        self.only = _message(self.kinds[0][1]) if self.arity == 1 else Door
+        self.body: Callable[..., Any] = MethodType(operation.body, self if instance is None else instance)
         if not operation.suspends and not operation.streams:
             self.body = functools.partial(self._in_thread, self.body)
         if operation.batch:
@@ -86,8 +89,13 @@ class Door:
         except asyncio.CancelledError:
             # The thread cannot be stopped. It keeps its place until it ends, so that the limit stays true.
             self.slots.free -= 1
-            future.add_done_callback(lambda done: (done.exception() if not done.cancelled() else None, self.slots.give()))
+            future.add_done_callback(self._left)
             raise
+
+    def _left(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            future.exception()  # nobody waits for it any more: say that it was seen
+        self.slots.give()
 
     def arguments(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return the arguments in order, each exactly of its type. Refused names the one that does not fit."""
@@ -107,12 +115,15 @@ class Door:
 
     def decoded(self, body: bytes) -> tuple[Any, ...]:
         """Return the arguments that `body` holds, as an envelope carries them."""
-        return codec.decode(body, tuple[tuple(kind for _, kind in self.kinds)])  # type: ignore[misc]  # built at run time
+        values = codec.decode(body, tuple.__class_getitem__(tuple(kind for _, kind in self.kinds)))
+        return tuple(values)
 
     def failure(self, error: Exception) -> Exception:
         """Return the error as the caller sees it, the same over any link: declared faults and our own pass through."""
         self.meter.fail(error)
-        if isinstance(error, PASSED_ON) or (isinstance(error, Fault) and isinstance(error, self.operation.faults)):
+        if isinstance(error, PASSED_ON) or (
+            isinstance(error, Fault) and isinstance(error, self.operation.faults)
+        ):
             return error
         failed = Failed(self.operation.component, self.operation.name, f"{type(error).__name__}: {error}")
         failed.__cause__ = error
@@ -183,8 +194,8 @@ class Door:
         """Answer a query; the shape of a proxy's method. Nothing is raised before the answer is awaited."""
         parent = current.get()
         if (
-            parent is None or parent.trace is not None or not self.short
-            or named or len(given) != self.arity or not self.exact_arguments(given)
+            parent is None or parent.trace is not None or not self.short or named or len(given) != self.arity
+            or (type(given[0] if given else None) is not self.only and not self.exact_arguments(given))
         ):  # fmt: skip
             return self._asked(parent, given, named)
         call = Call(
@@ -201,7 +212,11 @@ class Door:
         if parent is None or effect is None:
             return await self._watched(parent, given)
         try:
-            asked = self._watched(parent, given) if self.operation.repeatable else self.services.once(self, parent, given)
+            asked = (
+                self._watched(parent, given)
+                if self.operation.repeatable
+                else self.services.once(self, parent, given)
+            )
             answer = await asked
         except Exception as error:
             effect.tape.append((f"{self.title}!", given, raised(error)))
@@ -211,7 +226,9 @@ class Door:
 
     async def _watched(self, parent: Call | None, given: tuple[Any, ...]) -> Any:
         call = self.derived(parent)
-        if call.trace is None and (call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)):
+        if call.trace is None and (
+            call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)
+        ):
             return await self.run(call, given)  # if there is a deadline, the parent's timer watches over it
         status = "ok"
         try:
@@ -253,6 +270,14 @@ class Door:
                 self.services.tracer.end(call.trace, status)
 
 
+def _message(kind: Any) -> type:
+    """Return a message class, which was checked when it was built, so that nothing more is to be looked at.
+
+    For anything else a class that no value is of.
+    """
+    return kind if isinstance(kind, type) and issubclass(kind, Message) else Door
+
+
 async def within(deadlines: Deadlines, call: Call, work: Callable[[], Awaitable[Any]]) -> Any:
     """Return what `work` returns, or cut it at the call's deadline: Expired before it started, Lost once it ran."""
     if call.deadline == NEVER:
@@ -287,4 +312,6 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         """Refuse what is no operation, saying what is."""
         known = ", ".join(method for method in vars(self) if not method.startswith("_"))
-        raise AttributeError(f"{self._title} has no operation `{name}` to call here; it has {known or 'none'}")
+        raise AttributeError(
+            f"{self._title} has no operation `{name}` to call here; it has {known or 'none'}"
+        )

@@ -22,7 +22,9 @@ class Slots:
             self.free -= 1
             return
         if len(self.waiting) >= self.queue:
-            raise Overloaded(f"{self.name}: {self.queue} calls wait already; come back later or raise its limit", 1.0)
+            raise Overloaded(
+                f"{self.name}: {self.queue} calls wait already; come back later or raise its limit", 1.0
+            )
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         try:

@@ -1,0 +1,1 @@
+"""Doors: the one path of every call, with its limits, deadlines and counters."""

@@ -1,0 +1,48 @@
+"""How a host runs beside its topology, and what may come with an input."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from allotrope.runtime.records import Record
+from allotrope.runtime.telemetry.sinks import Sink
+from allotrope.runtime.tracing import Tracer
+
+
+class Disturbance(Protocol):
+    """What a check may do to a host to bring differences to light."""
+
+    async def pause(self, title: str) -> None:
+        """Let others go first, perhaps."""
+
+    def twice(self, title: str) -> bool:
+        """Return whether to run a delivery, drop its effect, and run it again, as after a crash."""
+
+    def saw(self, record: Record) -> None:
+        """Take note of a finished delivery."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host runs, beside its topology. `now` returns microseconds since 1970."""
+
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    seed: int = 0
+    replicas: int = 1
+    tracer: Tracer | None = None
+    sinks: tuple[Sink, ...] = ()  # where finished spans go
+    disturbance: Disturbance | None = None
+    recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
+    ticks: bool = True
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What may come with an input: the caller's id of the attempt, when it happened, who asked, under which trace."""
+
+    request: str = ""
+    at: datetime | None = None
+    tenant: str = ""
+    traceparent: str = ""
+    deadline_s: float | None = None
