@@ -1,4 +1,4 @@
-"""`make bench-calls`: what a proxied call costs over a plain await, and the fraud app over the same logic in plain code.
+"""`make bench-calls`: a proxied call over a plain await, and the fraud app over the same logic in plain code.
 
 Every figure is the median of interleaved rounds, in CPU time of this process.
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 import uvloop
 
 from allotrope import App, Message, component, compose, query
-from allotrope.runtime.host import Host
 from allotrope.runtime.options import Options
 from allotrope.runtime.tracing import Tracer
 from benchmarks import footprint, payments
@@ -145,8 +144,3 @@ async def main() -> None:
 
 if __name__ == "__main__":
     uvloop.run(main())
-
-
-def default_host() -> Host:
-    """Return a host of the two components, for a profiler."""
-    return compose.build(app, "monolith")

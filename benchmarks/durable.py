@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
 import uvloop
 
 from allotrope import App, Event, Table, command, component, compose, on
-from allotrope.kernel.ports import Durability
-from allotrope.runtime.host import Host, Options
+from allotrope.kernel.tables import Durability
+from allotrope.runtime.host import Host
+from allotrope.runtime.options import Options
 from benchmarks.rounds import Row, show
 
 ROUNDS, PUBLISHERS, EACH = 7, 64, 16
@@ -51,7 +53,9 @@ class Keeper:
 
 
 app = App("durable", Keeper)
-One = Callable[[int, int], Awaitable[object]]  # what one publisher does once, given its number and how often before
+One = Callable[
+    [int, int], Awaitable[object]
+]  # what one publisher does once, given its number and how often before
 
 
 def opened(level: Durability, folder: Path) -> Host:
@@ -62,9 +66,12 @@ def opened(level: Durability, folder: Path) -> Host:
     return compose.build(app, str(file), folder / level, Options(ticks=False))
 
 
-async def _events(host: Host, key: int, number: int) -> None:
-    origin = await host.publish(Heard(f"k{key}", number, TEXT))
-    await host.settled(origin)
+async def _event(host: Host, key: int, number: int) -> None:
+    await host.settled(await host.publish(Heard(f"k{key}", number, TEXT)))
+
+
+async def _command(keeper: Keeper, key: int, number: int) -> None:
+    await keeper.keep(f"k{key}", number, TEXT)
 
 
 async def burst(one: One) -> tuple[float, float]:
@@ -86,9 +93,8 @@ def arms(hosts: dict[Durability, Host]) -> dict[tuple[str, str], One]:
     """Return what is measured, by what is sent and durability."""
     found: dict[tuple[str, str], One] = {}
     for level, host in hosts.items():
-        keeper = host.of(Keeper)
-        found["event", level] = lambda key, number, host=host: _events(host, key, number)
-        found["command", level] = lambda key, number, keeper=keeper: keeper.keep(f"k{key}", number, TEXT)
+        found["event", level] = partial(_event, host)
+        found["command", level] = partial(_command, host.of(Keeper))
     return found
 
 
@@ -115,7 +121,10 @@ async def measured(rounds: int) -> tuple[list[Row], list[Row]]:
 async def main() -> None:
     """Measure and print."""
     rates, costs = await measured(ROUNDS)
-    show(f"Modular monolith, {PUBLISHERS} publishers, {EACH * PUBLISHERS:,} a round: from publishing to effect", rates)
+    show(
+        f"Modular monolith, {PUBLISHERS} publishers, {EACH * PUBLISHERS:,} a round: from publishing to effect",
+        rates,
+    )
     show("The same, CPU of the process, threads of the disk included", costs)
 
 

@@ -25,7 +25,7 @@ def test_what_can_be_built_survives_the_wire(data: st.DataObject, kind: Typed) -
     assert same(codec.decode(codec.encode(made), type(made)), made)
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.data(), typed)
 def test_a_local_value_is_what_the_wire_would_have_made_of_it(data: st.DataObject, kind: Typed) -> None:
     """Wherever both take a value; and a value that is refused here is one that the wire would spoil."""

@@ -28,7 +28,7 @@ def test_what_decode_gives_is_exact(data: st.DataObject, kind: Typed) -> None:
     assert conform(value, kind[0], "here") is value or not bare(kind[0])
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.data(), typed)
 def test_what_is_exact_is_what_decode_would_give(data: st.DataObject, kind: Typed) -> None:
     value = data.draw(wild | kind[1])

@@ -7,6 +7,7 @@ repeats the run; one after it finds the name in the inbox. So each delivery has 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -219,7 +220,7 @@ class Effects:
         )  # fmt: skip
         if writes:
             self._rows[route.component].begin(writes)
-        await self.parts.ledger.commit(commit)
+        await self._patiently(self.parts.ledger.commit, commit)
         if writes:
             self._rows[route.component].land(writes)
         if outbox and (self._relay is None or self._relay.done()):
@@ -279,7 +280,7 @@ class Effects:
             raise Failed(*outcome.failure)
         if outcome.refusal:
             raise Refused(outcome.refusal)
-        return codec.decode(outcome.answer, operation.result())
+        return codec.decode(outcome.answer, self.parts.wiring.doors[operation.title][0].result)
 
     async def once(self, door: Door, parent: Call, given: tuple[Any, ...]) -> Any:
         """Answer a query that cannot repeat its answer: recorded before it is used, recalled in every later attempt."""
@@ -289,13 +290,14 @@ class Effects:
         kept = self.parts.options.recalled
         stored = kept.get(name) if kept is not None else self.parts.ledger.outcome(name)
         if stored is not None:
-            return codec.decode(stored, door.operation.result())
+            return codec.decode(stored, door.result)
         answer = await door.run(door.derived(parent), given)
         stored = codec.encode(answer)
         if kept is not None:
             kept[name] = stored
-        await self.parts.ledger.commit(
-            Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=parent.at)
+        await self._patiently(
+            self.parts.ledger.commit,
+            Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=parent.at),
         )
         return answer
 
@@ -318,8 +320,19 @@ class Effects:
         """Carry committed events to the log, in the order of their commits, until none is left."""
         parts = self.parts
         while numbered := parts.ledger.outbox():
-            await parts.log.relay(parts.plan.app.name, numbered)
-            await parts.ledger.relayed([number for number, _ in numbered])
+            await self._patiently(parts.log.relay, parts.plan.app.name, numbered)
+            await self._patiently(parts.ledger.relayed, [number for number, _ in numbered])
+
+    async def _patiently(self, write: Callable[..., Awaitable[None]], *what: Any) -> None:
+        """Write what was accepted long ago. A store that refuses for a while (a full disk) is asked again."""
+        while True:
+            try:
+                return await write(*what)
+            except Refused as error:
+                if error.retry_after_s is None:
+                    raise
+                log.warning("%s; trying again in %.1f s", error, error.retry_after_s)
+                await asyncio.sleep(error.retry_after_s)
 
     async def flushed(self) -> None:
         """Return once every committed event is in the log."""

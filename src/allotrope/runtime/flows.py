@@ -115,10 +115,11 @@ class Flights:
     """The flows in flight, in the order of their origins."""
 
     def __init__(self, window: int) -> None:
-        """Hold at most `window` flows; `full` says when."""
+        """Hold at most `window` flows."""
         self.window = window
         self.flows: dict[int, Flow] = {}  # a dict keeps the order of insertion, which is that of origins
         self.newest = 0
+        self._coming = 0  # inputs that have a place here and no origin yet
         self._idle: list[asyncio.Future[None]] = []
         self._room: list[asyncio.Future[None]] = []
 
@@ -130,7 +131,7 @@ class Flights:
 
     def end(self, flow: Flow) -> None:
         """Take a finished flow out."""
-        del self.flows[flow.origin]
+        self.flows.pop(flow.origin, None)
         flow.over = True
         flow.wake()
         if self._room:
@@ -153,9 +154,24 @@ class Flights:
                 return other
         return None
 
+    @property
+    def full(self) -> bool:
+        """Return whether one more input has to wait."""
+        return len(self.flows) + self._coming >= self.window
+
+    def reserve(self) -> None:
+        """Keep a place for an input that is on its way into the log."""
+        self._coming += 1
+
+    def release(self, count: int) -> None:
+        """Give places back: their inputs have become flows, or never will."""
+        self._coming -= count
+        if self._room:
+            self._room = woken(self._room)
+
     async def room(self) -> None:
-        """Return once fewer flows are in flight than the window holds."""
-        while len(self.flows) >= self.window:
+        """Return once there is a place."""
+        while self.full:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._room.append(waiter)
             await waiter

@@ -170,6 +170,9 @@ class Host:
 
         Where the topology replies after the chain, all its effects have been committed as well.
         """
+        if given.deadline_s is not None:
+            async with self._patience(given.deadline_s, type(event).__name__):
+                return await self.publish(event, msgspec.structs.replace(given, deadline_s=None))
         kind = type(event).__name__
         if self.routes.kinds.get(kind) is not type(event):
             raise Refused(
@@ -198,7 +201,8 @@ class Host:
         given = msgspec.structs.replace(given, request=request)
         body = codec.encode(arguments)
         envelope = self._envelope(title, key, body, given)
-        async with self._patience(given.deadline_s, title):
+        hasty = given.deadline_s is not None
+        async with self._patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
             flow, _ = await self._accept(envelope, arguments)
             if flow is not None and flow.outcome is None:
                 await self._finished(flow) if self.chain else await flow.replied()
@@ -236,7 +240,7 @@ class Host:
 
     async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
         """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over."""
-        if self._queued or len(self.flights.flows) >= self.flights.window:
+        if self._queued or self.flights.full:
             self._queued += 1
             try:
                 async with (
@@ -251,6 +255,7 @@ class Host:
             return self._begin((await self.log.append((envelope,)))[0], value)
         accepted: asyncio.Future[tuple[Flow | None, int]] = asyncio.get_running_loop().create_future()
         self._inbound.append((envelope, value, accepted))
+        self.flights.reserve()
         if self._pump is None or self._pump.done():
             self._pump = self.spawn(self._append())
         return await accepted
@@ -265,6 +270,7 @@ class Host:
                 for _, _, accepted in group:
                     if not accepted.done():
                         accepted.set_exception(error)
+                self.flights.release(len(group))
                 if not isinstance(error, Refused):
                     raise
                 continue
@@ -272,6 +278,7 @@ class Host:
                 begun = self._begin(entry, value)
                 if not accepted.done():
                     accepted.set_result(begun)
+            self.flights.release(len(group))
 
     def _begin(self, entry: Entry, value: Any) -> tuple[Flow | None, int]:
         origin = entry.envelope.origin

@@ -10,7 +10,7 @@ from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Proxy, Services
-from allotrope.runtime.doors.limits import Slots
+from allotrope.runtime.doors.limits import Budget, Slots, repeating
 from allotrope.storage.ports import Ledger
 
 Ask = Callable[..., Any]
@@ -72,11 +72,15 @@ class Wiring:
         self, component: Component, caller: str, told: Callable[[Operation], Ask] | None = None
     ) -> Proxy:
         """Return what `caller` holds in place of a component: its queries, and its commands where `told` makes them."""
-        link = self.links[self.topology.edge_of(caller, component.name).via]
+        via = self.topology.edge_of(caller, component.name).via
+        link, budget = self.links[via], Budget()
         methods: dict[str, Ask] = {}
         for operation in component.operations:
             if operation.kind == "query":
-                methods[operation.name] = link(operation, self._asked(operation))
+                ask = link(operation, self._asked(operation))
+                # A plain call cannot be lost on the way, and a stream cannot be taken up in its middle.
+                safe = via != "call" and operation.repeatable and not operation.streams
+                methods[operation.name] = repeating(ask, budget) if safe else ask
             elif operation.kind == "command" and told is not None:
                 methods[operation.name] = told(operation)
         return Proxy(component.name, methods)

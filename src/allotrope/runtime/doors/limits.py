@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
 
-from allotrope.kernel.errors import Overloaded
+from allotrope.kernel.calls import current
+from allotrope.kernel.errors import Lost, Overloaded
 
 
 class Slots:
@@ -64,3 +68,19 @@ class Budget:
             return False
         self.tokens -= 1.0
         return True
+
+
+def repeating(ask: Callable[..., Awaitable[Any]], budget: Budget) -> Callable[..., Awaitable[Any]]:
+    """Return a query that asks again when its answer was Lost on the way, within the budget and the deadline."""
+
+    async def asked(*given: Any, **named: Any) -> Any:
+        budget.earn()
+        while True:
+            try:
+                return await ask(*given, **named)
+            except Lost:
+                call = current.get()
+                if (call is not None and perf_counter() >= call.deadline) or not budget.spend():
+                    raise
+
+    return asked
