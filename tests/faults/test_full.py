@@ -54,6 +54,8 @@ def test_what_was_accepted_takes_effect_once_there_is_room(tmp_path: Path) -> No
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
     refused, kept = ended.stdout.splitlines()
-    assert refused.startswith("refused: ") and str(tmp_path) in refused and "full" in refused
+    assert refused.startswith("refused: ")
+    assert str(tmp_path) in refused
+    assert "full" in refused
     assert kept == "kept: ['fills', 'later']"
     assert "trying again in 5.0 s" in ended.stderr

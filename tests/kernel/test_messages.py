@@ -138,6 +138,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (tuple[float | None, ...], (None, float("nan")), "nan is not a finite float"),
     (tuple[int, float], (1, float("nan")), "nan is not a finite float"),
     (Decimal, Decimal("NaN"), "NaN is not a finite Decimal"),
+    (Decimal, "NaN", "NaN is not a finite Decimal"),
     (Decimal, Decimal("sNaN"), "sNaN is not a finite Decimal"),
     (Decimal, Decimal("-Infinity"), "-Infinity is not a finite Decimal"),
     (tuple[int, str], (1, "a", 2), "Expected `array` of length 2, got 3"),
@@ -154,6 +155,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (int, object(), "object cannot cross a boundary"),
     (Annotated[int, msgspec.Meta(ge=0)], -1, "Expected `int` >= 0; got -1"),
     (np.ndarray, (1.0, 2.0), "Expected `numpy.ndarray`"),
+    (np.ndarray, np.frombuffer(b"12345678", "V8"), "ndarray cannot cross a boundary"),
 ]
 
 

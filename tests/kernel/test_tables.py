@@ -98,6 +98,7 @@ async def test_what_was_read_is_noted_and_own_writes_are_not() -> None:
     assert (effect.reads, effect.tape) == (set(), [])
     await table.get("a")
     await table.get("b")
+    assert effect.reads == {("Desk.cases", "a"), ("Desk.cases", "b")}
     await rows(table)
     current.reset(token)
     assert effect.tape == [
@@ -105,7 +106,6 @@ async def test_what_was_read_is_noted_and_own_writes_are_not() -> None:
         ("Desk.cases.get", ("b",), None),
         ("Desk.cases.items", (), (("a", Row(1.0)),)),
     ]
-    assert effect.touches({("Desk.cases", "b")})
     assert effect.touches({("Desk.cases", "new")})
 
 

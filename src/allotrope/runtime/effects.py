@@ -7,8 +7,7 @@ repeats the run; one after it finds the name in the inbox. So each delivery has 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import msgspec

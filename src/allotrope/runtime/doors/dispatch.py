@@ -142,7 +142,7 @@ class Door:
         try:
             answer = await self.body(*arguments)
             if type(answer) is not self.whole and not self.exact_result(answer):
-                answer = conform(answer, self.result, f"the answer of {self.title}")
+                answer = self._conformed(answer)
             if tape is not None:
                 tape.append((self.title, arguments, answer))
             return answer
@@ -161,6 +161,12 @@ class Door:
                 slots.give()
             else:
                 slots.free += 1
+
+    def _conformed(self, answer: Any) -> Any:
+        try:
+            return conform(answer, self.result, f"the answer of {self.title}")
+        except Refused as refusal:  # Refused would say that nothing ran
+            raise Failed(self.component, self.name, str(refusal)) from None
 
     async def _admitted(self, call: Call, arguments: tuple[Any, ...], tape: list[Any] | None) -> float:
         """Return when it starts, once a place is taken; the way of a call that must wait or comes too late."""
@@ -256,7 +262,7 @@ class Door:
                     piece = await within(self.services.deadlines, call, pieces.__anext__)
                 finally:
                     current.reset(token)
-                yield conform(piece, self.result, f"a piece of {self.operation.title}")
+                yield self._conformed(piece)
         except StopAsyncIteration:
             return
         except Exception as error:
