@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,9 @@ async def live(layout: Layout, *held: str) -> AsyncIterator[Host]:
 async def until(reached: Callable[[], object]) -> None:
     """Let the loop run until something is so."""
     async with asyncio.timeout(10):
-        while not reached():
+        for _ in count():
+            if reached():
+                return
             await asyncio.sleep(0)
 
 

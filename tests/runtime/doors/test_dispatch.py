@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -166,13 +167,8 @@ class Seen:
 async def live(folder: Path, more: str = "", options: Options | None = None) -> AsyncIterator[Host]:
     """A host in one process, its topology a monolith's with `more`; the stage is set anew."""
     STAGE.clear()
-    STAGE.update(
-        undeclared=Undeclared(id="p1"),
-        go=asyncio.Event(),
-        log=[],
-        entered=threading.Event(),
-        gate=threading.Event(),
-    )
+    STAGE.update(undeclared=Undeclared(id="p1"), go=asyncio.Event(), log=[])
+    STAGE.update(entered=threading.Event(), gate=threading.Event())
     file = folder / "doors.toml"
     file.write_text(f'base = "monolith"\n{more}', "utf-8")
     host = build(app, str(file), folder, options)
@@ -187,7 +183,9 @@ async def live(folder: Path, more: str = "", options: Options | None = None) -> 
 async def until(reached: Callable[[], object]) -> None:
     """Let the loop run until something is so."""
     async with asyncio.timeout(10):
-        while not reached():
+        for _ in count():
+            if reached():
+                return
             await asyncio.sleep(0)
 
 
@@ -221,7 +219,7 @@ async def test_a_wrong_argument_is_refused_and_named(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"Model\.score: too many"):
             await model.score(ASKED, ASKED)
         assert meter(host, "Model.score").calls == 0
-        with pytest.raises(AttributeError, match="Model has no operation `guess`.*score, scaled"):
+        with pytest.raises(AttributeError, match=r"Model has no operation `guess`.*score, scaled"):
             await model.guess(ASKED)
 
 
@@ -280,7 +278,8 @@ async def test_a_call_cut_at_its_deadline_is_lost(tmp_path: Path) -> None:
             await host.of(Edge).patient()
         assert STAGE["log"] == ["in", "cancelled", "out"], "the callee runs under its caller's deadline"
         task = asyncio.current_task()
-        assert task is not None and task.cancelling() == 0
+        assert task is not None
+        assert task.cancelling() == 0
         assert await host.of(Model).score(ASKED) == Score(0.5), "the place was given back"
 
 
@@ -368,11 +367,10 @@ async def test_a_stream_is_closed_when_its_reader_leaves(tmp_path: Path) -> None
 
 async def test_a_stream_that_raises_has_failed_after_its_pieces(tmp_path: Path) -> None:
     async with live(tmp_path) as host:
-        found = []
+        pieces = host.of(Model).counted(2)
+        assert [await anext(pieces), await anext(pieces)] == [0, 1]
         with pytest.raises(Failed, match=r"Model\.counted failed: ZeroDivisionError"):
-            async for piece in host.of(Model).counted(2):
-                found.append(piece)
-        assert found == [0, 1]
+            await anext(pieces)
         assert STAGE["log"] == ["closed"]
 
 

@@ -212,7 +212,7 @@ class Door:
         return self.run(call, given, None if effect is None else effect.tape)
 
     async def _asked(self, parent: Call | None, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Answer a query that needs more than the shortest way: a span, a timer, a record, another look at arguments."""
+        """Answer a query that needs more than the shortest way: a span, a timer, a record, repaired arguments."""
         given = self.arguments(given, named)
         effect = None if parent is None else parent.effect
         if parent is None or effect is None:
