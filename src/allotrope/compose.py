@@ -96,7 +96,12 @@ def stores(durability: Durability, partitions: int, folder: Path | None) -> tupl
         return MemoryLog(partitions), MemoryLedger()
     where = folder or FOLDER
     where.mkdir(parents=True, exist_ok=True)
-    return SqliteLog(where, durability, partitions), SqliteLedger(where, durability)
+    log = SqliteLog(where, durability, partitions)
+    try:
+        return log, SqliteLedger(where, durability)
+    except BaseException:
+        log.close()
+        raise
 
 
 def sinks(app: App, folder: Path | None) -> tuple[Sink, ...]:
@@ -118,6 +123,11 @@ def build(
     hide(app)
     made = topology if isinstance(topology, Plan) else plan(app, topology)
     mask.learn(secrets_in(made.topology.setting))
-    opened = stores(made.topology.durability, made.topology.partitions, folder)
+    log, ledger = stores(made.topology.durability, made.topology.partitions, folder)
     links = {"call": lambda operation, ask: direct(operation, ask), "loopback": loopback(differs)}
-    return Host(made, opened, links, options)
+    try:
+        return Host(made, (log, ledger), links, options)
+    except BaseException:
+        log.close()
+        ledger.close()
+        raise

@@ -19,6 +19,7 @@ class Effect(msgspec.Struct, eq=False, gc=False):
     writes: dict[tuple[str, str], Any] = {}  # (table, key) -> value, None for a deletion
     tape: list[tuple[str, tuple[Any, ...], Any]] = []  # (what was asked, arguments, answer), for replay
     reads: set[tuple[str, str | None]] = set()  # (table, key), None for a whole table
+    asked: dict[str, int] = {}  # questions that cannot be repeated, and how often each was asked
     stale: bool = False  # somebody committed a row that this operation had read
 
     def touches(self, rows: Iterable[tuple[str, str]]) -> bool:

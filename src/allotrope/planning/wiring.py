@@ -43,6 +43,7 @@ def wiring_of(facts: Facts) -> tuple[Wiring, list[Finding]]:
     faults += _cycles(facts, needed)
     faults += _hidden(facts, calls)
     reads = {body.title: _views(facts, calls, body.title, set()) for _, body in facts.bodies()}
+    faults += _unsure(facts, calls, reads)
     loose = tuple(
         (part.name, field.name, _shown(field.kind))
         for part in facts.parts.values()
@@ -51,6 +52,30 @@ def wiring_of(facts: Facts) -> tuple[Wiring, list[Finding]]:
     )
     named = {title: tuple(sorted(views)) for title, views in reads.items()}
     return Wiring(calls, named, {name: _downstream(facts, name) for name in facts.parts}, loose), faults
+
+
+def _unsure(
+    facts: Facts, calls: Mapping[str, tuple[Reach, ...]], reads: Mapping[str, set[str]]
+) -> Iterator[Finding]:
+    """Yield the operations whose answer would depend on the attempt, or on who else was in the batch."""
+    varying = {body.title for _, body in facts.bodies() if not body.operation.repeatable}
+    for part, body in facts.bodies():
+        operation, place = body.operation, body.operation.place
+        if operation.kind == "query" and operation.repeatable:
+            for reach in calls[body.title]:
+                if (callee := f"{reach.component}.{reach.operation}") in varying:
+                    text = f"{body.title} asks {callee}, which cannot repeat its answer; "
+                    yield finding(place, f"{text}declare {body.title} repeatable=False as well")
+        if operation.streams and not operation.repeatable:
+            text = f"{body.title} streams and cannot repeat its answer, so it could not be recorded; "
+            yield finding(place, f"{text}return a tuple")
+        if operation.batch:
+            timed = {use.field for use in body.uses} & {
+                field.name for field in part.fields.values() if field.need in ("clock", "chance")
+            }
+            for name in sorted({*reads[body.title], *timed}):
+                text = f"{body.title} is batched and reads `{name}`; its values come from different inputs, "
+                yield finding(place, f"{text}so take what it reads as a part of each value")
 
 
 def _shown(kind: Any) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.calls import NEVER, Call, Effect
-from allotrope.kernel.errors import Failed, Lost, Refused
+from allotrope.kernel.errors import Expired, Failed, Lost, Overloaded, Refused
 from allotrope.kernel.messages import Event, Fault, fault_body
 from allotrope.kernel.operations import Operation, events_of
 from allotrope.runtime.doors.dispatch import Door
@@ -73,7 +73,7 @@ class Rows:
             await waiter
 
 
-class Ended(msgspec.Struct, gc=False):
+class Ended(msgspec.Struct):
     """How one delivery ended, before it is committed."""
 
     delivery: Delivery
@@ -122,7 +122,7 @@ class Effects:
         arguments = delivery.value if route.told else (delivery.value,)
         rows = self._rows.get(route.component)
         dropped = self._disturbance is not None and self._disturbance.twice(route.title)
-        attempts = 0
+        attempts = waits = 0
         while True:
             attempts += 1
             call, effect = self._call(flow, delivery)
@@ -143,10 +143,17 @@ class Effects:
                 dropped, attempts = False, attempts - 1
                 if rows is not None:
                     await rows.quiet()
+            elif isinstance(error, Overloaded | Expired | Lost):  # load must not decide an answer: once more
+                attempts, waits = attempts - 1, waits + 1
+                if waits % 16 == 0:
+                    log.warning("%s waits for %s at %s", call.origin, error, route.title)
+                await asyncio.sleep(min(0.001 * 2**waits, 1.0))
             elif error is None or route.told or isinstance(error, Fault) or attempts == ATTEMPTS:
                 break
             else:
                 await asyncio.sleep(0.01 * 4**attempts)
+        if flow.lost is not None:
+            raise Lost(f"stopped while origin {flow.origin} was at work: {flow.lost}")
         ended = Ended(delivery, call, answer, error, attempts)
         if not self._plain or route.told or error is not None:
             return await self._kept(flow, ended)
@@ -272,7 +279,11 @@ class Effects:
     def opened(self, operation: Operation, outcome: Outcome) -> Any:
         """Return the answer that an outcome holds, or raise what it holds."""
         if outcome.fault:
-            kind = next(kind for kind in operation.faults if kind.__name__ == outcome.fault)
+            kind = next((kind for kind in operation.faults if kind.__name__ == outcome.fault), None)
+            if kind is None:
+                raise Failed(
+                    operation.component, operation.name, f"{outcome.fault}, which it no longer declares"
+                )
             body = codec.decode(outcome.answer, fault_body(kind))
             raise kind(**{name: getattr(body, name) for name in body.__struct_fields__})
         if outcome.failure:
@@ -284,8 +295,9 @@ class Effects:
     async def once(self, door: Door, parent: Call, given: tuple[Any, ...]) -> Any:
         """Answer a query that cannot repeat its answer: recorded before it is used, recalled in every later attempt."""
         assert parent.effect is not None
-        asked = sum(what == door.operation.title for what, _, _ in parent.effect.tape)
-        name = f"{parent.origin}{parent.path}/{parent.component}.{parent.operation}?{door.operation.title}#{asked}"
+        question = f"{door.title}({fingerprint(codec.encode(given))})"
+        asked = parent.effect.asked[question] = parent.effect.asked.get(question, 0) + 1
+        name = f"{parent.origin}{parent.path}/{parent.component}.{parent.operation}?{question}#{asked}"
         kept = self.parts.options.recalled
         stored = kept.get(name) if kept is not None else self.parts.ledger.outcome(name)
         if stored is not None:
@@ -340,6 +352,8 @@ class Effects:
 
     def finished(self) -> None:
         """Move the floor, now and then: it is a hint that shortens the next start."""
+        if self.parts.flights.lost is not None:
+            return  # what was given up is not finished
         self._until_finish -= 1
         if self._until_finish <= 0 or (self._encoded and not self.parts.flights.flows):
             self._until_finish = 64

@@ -119,6 +119,7 @@ class Flights:
         self.window = window
         self.flows: dict[int, Flow] = {}  # a dict keeps the order of insertion, which is that of origins
         self.newest = 0
+        self.lost: BaseException | None = None  # why nothing more happens here
         self._coming = 0  # inputs that have a place here and no origin yet
         self._idle: list[asyncio.Future[None]] = []
         self._room: list[asyncio.Future[None]] = []
@@ -136,7 +137,7 @@ class Flights:
         flow.wake()
         if self._room:
             self._room = woken(self._room)
-        if self._idle and not self.flows:
+        if self._idle and not self.busy:
             self._idle = woken(self._idle)
 
     def floor(self) -> int:
@@ -155,6 +156,11 @@ class Flights:
         return None
 
     @property
+    def busy(self) -> bool:
+        """Return whether an input is on its way or at work."""
+        return bool(self.flows or self._coming)
+
+    @property
     def full(self) -> bool:
         """Return whether one more input has to wait."""
         return len(self.flows) + self._coming >= self.window
@@ -168,25 +174,27 @@ class Flights:
         self._coming -= count
         if self._room:
             self._room = woken(self._room)
+        if self._idle and not self.busy:
+            self._idle = woken(self._idle)
 
     async def room(self) -> None:
         """Return once there is a place."""
-        while self.full:
+        while self.full and self.lost is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._room.append(waiter)
             await waiter
 
     def abandon(self, reason: BaseException) -> None:
-        """Give all flows up: nothing more will happen to them here."""
-        flows, self.flows = list(self.flows.values()), {}
-        for flow in flows:
-            flow.lost = reason
+        """Give all flows up: nothing more will happen to them here. They stay in flight, so the floor stays."""
+        self.lost = self.lost or reason
+        for flow in self.flows.values():
+            flow.lost = self.lost
             flow.wake()
         self._room, self._idle = woken(self._room), woken(self._idle)
 
     async def settled(self) -> None:
-        """Return once nothing is in flight."""
-        while self.flows:
+        """Return once nothing is in flight, or never will land."""
+        while self.busy and self.lost is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(waiter)
             await waiter

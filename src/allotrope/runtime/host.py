@@ -69,6 +69,7 @@ class Host:
         self._entrance, self._queued = asyncio.Lock(), 0
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._clocks: list[asyncio.Task[Any]] = []
         self._pump: asyncio.Task[None] | None = None
 
     def _parts(self) -> Parts:
@@ -88,7 +89,8 @@ class Host:
             for component in self.plan.app.components.values():
                 for operation in component.operations:
                     if operation.period is not None:
-                        self.spawn(self._tick(operation, operation.period // _MICROSECOND))
+                        tick = self._tick(operation, operation.period // _MICROSECOND)
+                        self._clocks.append(self.spawn(tick))
 
     async def settled(self, origin: int | None = None) -> None:
         """Return once every accepted input, or that of one origin, has had all its effects."""
@@ -96,13 +98,13 @@ class Host:
             if (flow := self.flights.flows.get(origin)) is not None:
                 await flow.ended()
             return
-        while self._inbound or self.flights.flows:
-            if self._inbound:
-                await asyncio.sleep(0)
+        while True:
             await self.flights.settled()
-            if self.stopped is not None and not isinstance(self.stopped, Refused):
-                raise self.stopped
-        await self.effects.flushed()
+            if (lost := self.flights.lost) is not None:
+                raise Lost(f"stopped before everything was finished: {lost}") from lost
+            await self.effects.flushed()
+            if not self.flights.busy:
+                return
 
     async def drain(self, grace_s: float = 10.0) -> bool:
         """Take no more, finish what was accepted, close. Return whether all was finished within `grace_s`.
@@ -112,9 +114,11 @@ class Host:
         self.stopped = self.stopped or Overloaded(
             f"{self.plan.app.name} is shutting down; send it again later", 1.0
         )
+        for task in self._clocks:
+            task.cancel()
         finished = False
         try:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, Lost):
                 async with asyncio.timeout(grace_s):
                     await self.settled()
                 finished = True
@@ -131,6 +135,8 @@ class Host:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._lose([accepted for *_, accepted in self._inbound], self.stopped)
+        self.flights.abandon(self.stopped)
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         if self.collector is not None:
             await self.collector.close()
@@ -266,10 +272,8 @@ class Host:
             group, self._inbound = self._inbound, []
             try:
                 entries = await self.log.append([envelope for envelope, _, _ in group])
-            except Exception as error:
-                for _, _, accepted in group:
-                    if not accepted.done():
-                        accepted.set_exception(error)
+            except BaseException as error:
+                self._lose([accepted for *_, accepted in group], error)
                 self.flights.release(len(group))
                 if not isinstance(error, Refused):
                     raise
@@ -279,6 +283,15 @@ class Host:
                 if not accepted.done():
                     accepted.set_result(begun)
             self.flights.release(len(group))
+
+    @staticmethod
+    def _lose(waiting: list[asyncio.Future[Any]], error: BaseException) -> None:
+        """Tell those who wait for an origin that it will not come; whether the log has taken the input is open."""
+        if not isinstance(error, Refused | Lost):
+            error = Lost(f"stopped while it was being accepted, it may have been: {error}")
+        for accepted in waiting:
+            if not accepted.done():
+                accepted.set_exception(error)
 
     def _begin(self, entry: Entry, value: Any) -> tuple[Flow | None, int]:
         origin = entry.envelope.origin
@@ -309,6 +322,8 @@ class Host:
         flights, disturbance = self.flights, self.options.disturbance
         first = False  # once it is the oldest flow it stays so: origins rise
         while (head := flow.next()) is not None:
+            if flow.lost is not None:
+                raise Lost(f"stopped while origin {flow.origin} was at work: {flow.lost}")
             if not first:
                 await self._turn(flow, head)
                 first = flights.floor() == flow.origin
@@ -349,7 +364,12 @@ class Host:
         while True:
             due = (self.options.now() // period + 1) * period
             await asyncio.sleep((due - self.options.now()) / 1_000_000)
-            await self.tick(operation.title, due)
+            while self.stopped is None:
+                try:
+                    await self.tick(operation.title, due)
+                    break
+                except Refused as error:  # a full disk, say: the tick is late, not lost
+                    await asyncio.sleep(error.retry_after_s or 1.0)
 
     async def tick(self, title: str, at: int) -> None:
         """Accept the tick of an `every` operation at `at` microseconds since 1970."""

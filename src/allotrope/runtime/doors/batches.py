@@ -8,15 +8,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import Any
 
+from allotrope.kernel.calls import Call, current
+
 Body = Callable[[tuple[Any, ...]], Awaitable[Sequence[Any]]]
 
 
 class Batcher:
     """Fills the batches of one operation on one instance."""
 
-    def __init__(self, title: str, body: Body, limit: int) -> None:
-        """Call `body` with at most `limit` values at a time, one batch after the other."""
-        self.title, self.limit = title, limit
+    def __init__(self, call: Call, body: Body, limit: int) -> None:
+        """Call `body` with at most `limit` values at a time, one batch after the other, as `call`."""
+        self.limit = limit
+        self._call = call  # of no origin: a batch serves several callers and belongs to none of them
+        self._serving: set[asyncio.Task[None]] = set()
         self.body = body
         self._busy = False
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -38,8 +42,9 @@ class Batcher:
         batch, self._waiting = waiting[: self.limit], waiting[self.limit :]
         self._busy = bool(batch)
         if batch:
-            # In a context of its own: a batch serves several callers and belongs to none of them.
-            asyncio.get_running_loop().create_task(self._serve(batch), context=copy_context())
+            task = asyncio.get_running_loop().create_task(self._serve(batch), context=copy_context())
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
 
     async def _serve(self, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
@@ -61,9 +66,14 @@ class Batcher:
             _settle(answer, result)
 
     async def _run(self, values: tuple[Any, ...]) -> Sequence[Any]:
-        results = await self.body(values)
+        token = current.set(self._call)
+        try:
+            results = await self.body(values)
+        finally:
+            current.reset(token)
         if len(results) != len(values):
-            raise ValueError(f"{self.title} answered {len(values)} values with {len(results)} results")
+            title = f"{self._call.component}.{self._call.operation}"
+            raise ValueError(f"{title} answered {len(values)} values with {len(results)} results")
         return results
 
 

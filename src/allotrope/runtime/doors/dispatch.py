@@ -18,7 +18,7 @@ from allotrope.kernel import codec
 from allotrope.kernel.calls import LAST_ORIGIN, NEVER, Call, current
 from allotrope.kernel.errors import Expired, Failed, Lost, Refused
 from allotrope.kernel.exactness import check
-from allotrope.kernel.messages import Fault, Message, conform
+from allotrope.kernel.messages import Message, conform
 from allotrope.kernel.operations import Operation
 from allotrope.runtime.doors.batches import Batcher
 from allotrope.runtime.doors.deadlines import Deadlines
@@ -69,7 +69,7 @@ class Door:
         if not operation.suspends and not operation.streams:
             self.body = functools.partial(self._in_thread, self.body)
         if operation.batch:
-            self.body = Batcher(operation.title, self.body, operation.batch).call
+            self.body = Batcher(Call(operation.component, operation.name), self.body, operation.batch).call
 
     def hurry(self, deadline_s: float | None) -> None:
         """Take the component's deadline, unless the operation has one of its own."""
@@ -121,9 +121,7 @@ class Door:
     def failure(self, error: Exception) -> Exception:
         """Return the error as the caller sees it, the same over any link: declared faults and our own pass through."""
         self.meter.fail(error)
-        if isinstance(error, PASSED_ON) or (
-            isinstance(error, Fault) and isinstance(error, self.operation.faults)
-        ):
+        if isinstance(error, PASSED_ON) or (type(error) in self.operation.faults):
             return error
         failed = Failed(self.operation.component, self.operation.name, f"{type(error).__name__}: {error}")
         failed.__cause__ = error
@@ -224,6 +222,8 @@ class Door:
                 else self.services.once(self, parent, given)
             )
             answer = await asked
+        except Lost:  # nothing was learned; who asks again gets an answer of its own
+            raise
         except Exception as error:
             effect.tape.append((f"{self.title}!", given, raised(error)))
             raise
