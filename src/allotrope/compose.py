@@ -95,7 +95,10 @@ def stores(durability: Durability, partitions: int, folder: Path | None) -> tupl
     if durability == "none":
         return MemoryLog(partitions), MemoryLedger()
     where = folder or FOLDER
-    where.mkdir(parents=True, exist_ok=True)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{where}: cannot keep files there: {error.strerror}; name another folder") from None
     log = SqliteLog(where, durability, partitions)
     try:
         return log, SqliteLedger(where, durability)

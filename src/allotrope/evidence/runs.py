@@ -219,7 +219,7 @@ class Driver:
                 r.body,
                 r.tape,
                 r.events,
-                r.writes,
+                tuple(sorted(r.writes, key=lambda row: row[:2])),  # they are committed at once: no order
                 r.answer,
                 r.error,
             )

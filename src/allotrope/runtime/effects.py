@@ -133,6 +133,11 @@ class Effects:
                 answer = await door.run(call, arguments)
             except Exception as raised:
                 error = raised
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                # Nobody asked this flow to stop: something that the body awaited was cancelled.
+                error = Failed(route.component, route.operation.name, "what it awaited was cancelled")
             finally:
                 if rows is not None:
                     rows.active.remove(effect)
@@ -188,7 +193,7 @@ class Effects:
         if ended.error is not None and not told:
             self.parked += 1
             name, title = delivery.envelope.name, delivery.route.title
-            log.error("parked %s at %s: %s", name, title, ended.error, extra={"call": ended.call})
+            log.error("parked %s at %s: %s", name, title, mask(str(ended.error)), extra={"call": ended.call})
         if not self._plain:
             ended.stored = _stored(writes)
         if self._encoded:
@@ -243,7 +248,9 @@ class Effects:
 
     def _child(self, ended: Ended, index: int, event: Event) -> Child:
         parent, trace = ended.delivery.envelope, ended.call.trace
-        path = f"{parent.path}/{ended.delivery.route.title}#{index:03d}"
+        # Numbers sort as text: those from a thousand on begin with a letter, which comes after every digit.
+        number = f"{index:03d}" if index < 1000 else f"a{index:09d}"
+        path = f"{parent.path}/{ended.delivery.route.title}#{number}"
         body = codec.encode(event) if self._encoded else b""
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
@@ -364,7 +371,7 @@ class Effects:
 
 def request_name(envelope: Envelope) -> str:
     """Return the name under which the outcome of a command is kept."""
-    return f"{envelope.tenant}/{envelope.kind}/{envelope.request}"
+    return f"{len(envelope.tenant)}/{envelope.tenant}/{envelope.kind}/{envelope.request}"
 
 
 def _stored(writes: dict[tuple[str, str], Any]) -> tuple[tuple[str, str, bytes | None], ...]:

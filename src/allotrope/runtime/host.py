@@ -64,7 +64,8 @@ class Host:
             view.floor = self.flights.floor
         self.effects = Effects(self._parts())
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
-        self.stopped: BaseException | None = None  # why nothing is taken any more
+        self._unready = Refused(f"{plan.app.name} is not started; `await host.start()` first")
+        self.stopped: BaseException | None = self._unready  # why nothing is taken, now or any more
         self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
         self._entrance, self._queued = asyncio.Lock(), 0
         self._closed = False
@@ -83,6 +84,8 @@ class Host:
     async def start(self) -> None:
         """Take up what a former life left unfinished, then the ticks of the clock."""
         await recover(self._parts(), self.effects, self.fly)
+        if self.stopped is self._unready:
+            self.stopped = None
         if self.collector is not None:
             self.spawn(self.collector.run())
         if self.options.ticks:
@@ -184,7 +187,7 @@ class Host:
             raise Refused(
                 f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}"
             )
-        body = codec.encode(event) if self.durable else b""
+        body = codec.encode(event) if self.durable or given.request else b""
         flow, origin = await self._accept(self._envelope(kind, event.entity, body, given), event)
         if self.chain and flow is not None:
             await self._finished(flow)
@@ -242,6 +245,13 @@ class Host:
     def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
         at = self.services.now() if given.at is None else micros(given.at)
         trace = check_traceparent(given.traceparent) if given.traceparent else ""
+        if not (given.request.isascii() and given.tenant.isascii()):
+            try:
+                (given.request + given.tenant).encode()
+            except UnicodeEncodeError as error:
+                raise Refused(
+                    f"{kind}: request id or tenant is no text that can be written: {error}"
+                ) from None
         return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace)
 
     async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
@@ -258,7 +268,7 @@ class Host:
         if self.stopped is not None:
             raise Refused(str(self.stopped)) if not isinstance(self.stopped, Refused) else self.stopped
         if not self.durable:  # append does not suspend: nobody can come in between
-            return self._begin((await self.log.append((envelope,)))[0], value)
+            return self._begin((await self.log.append((envelope,)))[0], envelope, value)
         accepted: asyncio.Future[tuple[Flow | None, int]] = asyncio.get_running_loop().create_future()
         self._inbound.append((envelope, value, accepted))
         self.flights.reserve()
@@ -278,8 +288,12 @@ class Host:
                 if not isinstance(error, Refused):
                     raise
                 continue
-            for entry, (_, value, accepted) in zip(entries, group, strict=True):
-                begun = self._begin(entry, value)
+            for entry, (envelope, value, accepted) in zip(entries, group, strict=True):
+                try:
+                    begun = self._begin(entry, envelope, value)
+                except Refused as error:
+                    self._lose([accepted], error)
+                    continue
                 if not accepted.done():
                     accepted.set_result(begun)
             self.flights.release(len(group))
@@ -293,9 +307,12 @@ class Host:
             if not accepted.done():
                 accepted.set_exception(error)
 
-    def _begin(self, entry: Entry, value: Any) -> tuple[Flow | None, int]:
+    def _begin(self, entry: Entry, given: Envelope, value: Any) -> tuple[Flow | None, int]:
         origin = entry.envelope.origin
         if origin <= self.flights.newest:
+            if entry.envelope.body != given.body:
+                text = f"request id {given.request!r} was used before with other values; take a new id"
+                raise Refused(f"{given.kind}: {text}")
             return self.flights.flows.get(origin), origin
         flow = self.flights.begin(origin)
         envelope = entry.envelope

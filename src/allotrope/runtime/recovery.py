@@ -1,8 +1,12 @@
 """Recovery: what a host does before it takes its first input. Relay, rebuild the views, finish what was begun."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
 
 from allotrope.kernel import codec
+from allotrope.kernel.errors import Refused
 from allotrope.runtime.effects import Effects
 from allotrope.runtime.flows import Flow
 from allotrope.runtime.parts import Parts
@@ -51,10 +55,18 @@ def _take_up(host: Parts, entry: Entry, floor: int, done: set[tuple[str, int, st
     if command is not None:
         value = host.wiring.door(command.operation.title, "").decoded(envelope.body)
     else:
-        value = codec.decode(envelope.body, kind)
+        value = _event(entry, kind)
     for view in views:
         view.add(value, envelope.origin, envelope.path)
     if flow is not None:
         for route in routes:
             if (route.title, envelope.origin, envelope.path) not in done:
                 flow.push(delivery(route, envelope, value))
+
+
+def _event(entry: Entry, kind: Any) -> Any:
+    try:
+        return codec.decode(entry.envelope.body, kind)
+    except (msgspec.ValidationError, Refused) as error:
+        text = f"the log's entry {entry.position} is a {entry.envelope.kind} of another version: {error}"
+        raise Refused(f"{text}; give new fields a default, or start the version that wrote it") from None

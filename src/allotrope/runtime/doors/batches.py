@@ -55,6 +55,10 @@ class Batcher:
     async def _answer(self, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
             results = await self._run(tuple(value for value, _ in batch))
+        except asyncio.CancelledError:
+            for _, answer in batch:
+                answer.cancel()
+            raise
         except Exception as error:
             if len(batch) == 1:
                 _settle(batch[0][1], error)

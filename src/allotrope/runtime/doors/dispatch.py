@@ -83,7 +83,8 @@ class Door:
 
     async def _in_thread(self, body: Callable[..., Any], *arguments: Any) -> Any:
         context = contextvars.copy_context()
-        future = asyncio.get_running_loop().run_in_executor(self.services.pool, context.run, body, *arguments)
+        work = functools.partial(context.run, _outright, body, *arguments)
+        future = asyncio.get_running_loop().run_in_executor(self.services.pool, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -276,6 +277,14 @@ class Door:
                 self.services.tracer.end(call.trace, status)
 
 
+def _outright(body: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a plain function; a StopIteration that gets out would leave a future that never ends."""
+    try:
+        return body(*arguments)
+    except StopIteration as error:
+        raise RuntimeError("StopIteration: next() found nothing") from error
+
+
 def _message(kind: Any) -> type:
     """Return a message class, which was checked when it was built, so that nothing more is to be looked at.
 
@@ -291,12 +300,13 @@ async def within(deadlines: Deadlines, call: Call, work: Callable[[], Awaitable[
     left = call.deadline - perf_counter()
     if left <= 0:
         raise Expired(f"{call.component}.{call.operation}: the deadline passed before it could start")
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
     armed = deadlines.arm(asyncio.get_running_loop().time() + left)
     try:
         return await work()
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if armed.cut and task is not None and task.uncancel() == 0:
+        if armed.cut and task is not None and task.uncancel() <= before:
             raise Lost(f"{call.component}.{call.operation}: cut at its deadline; it may have run") from None
         raise
     finally:
