@@ -60,7 +60,7 @@ class MemoryLog:
         return self._store(
             Envelope(
                 given.kind, given.key, given.body, given.at, self._origin,
-                "", given.request, given.tenant, given.trace,
+                "", given.request, given.tenant, given.trace, given.time,
             )
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ _SCHEMA = """
 CREATE TABLE entries(position INTEGER PRIMARY KEY, partition INTEGER NOT NULL,
   kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, origin INTEGER NOT NULL,
   path TEXT NOT NULL, request TEXT NOT NULL, tenant TEXT NOT NULL, trace TEXT NOT NULL,
-  crc32 INTEGER NOT NULL) STRICT;
+  time INTEGER NOT NULL, crc32 INTEGER NOT NULL) STRICT;
 CREATE TABLE requests(position INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, at INTEGER NOT NULL) STRICT;
 CREATE TABLE sources(source TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -30,7 +30,7 @@ INSERT INTO facts VALUES('origin', 0)
 # The ledger may have effects of origins that this file has lost: they must not be given to other inputs.
 _MEND = """UPDATE facts SET value=1000000000+max(value, coalesce(
   (SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1), 0)) WHERE name='origin'"""
-_INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
 
 
@@ -116,7 +116,7 @@ class SqliteLog:
         return self._store(
             Envelope(
                 given.kind, given.key, given.body, given.at, self._origin,
-                "", given.request, given.tenant, given.trace,
+                "", given.request, given.tenant, given.trace, given.time,
             )
         )  # fmt: skip
 
@@ -125,7 +125,8 @@ class SqliteLog:
         entry = Entry(self._position, partition_of(envelope.key, self._partitions), envelope)
         row = (
             entry.position, entry.partition, envelope.kind, envelope.key, envelope.body, envelope.at,
-            envelope.origin, envelope.path, envelope.request, envelope.tenant, envelope.trace, _seal(entry),
+            envelope.origin, envelope.path, envelope.request, envelope.tenant, envelope.trace, envelope.time,
+            _seal(entry),
         )  # fmt: skip
         self._file.writer.execute(_INSERT, row)
         return entry

@@ -6,6 +6,7 @@ repeats the run; one after it finds the name in the inbox. So each delivery has 
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
@@ -181,7 +182,7 @@ class Effects:
             trace = services.tracer.child(flow.trace, route.title, cause)
         effect = Effect()
         call = Call(
-            route.component, route.operation.name, flow.origin, envelope.path, envelope.at, NEVER, envelope.tenant,
+            route.component, route.operation.name, flow.origin, envelope.path, envelope.time, NEVER, envelope.tenant,
             envelope.request, effect, trace, services.seed,
         )  # fmt: skip
         return call, effect
@@ -255,7 +256,7 @@ class Effects:
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
         return Envelope(
-            kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header
+            kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header, parent.time
         ), event
 
     # -- outcomes
@@ -315,7 +316,7 @@ class Effects:
             kept[name] = stored
         await self._patiently(
             self.parts.ledger.commit,
-            Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=parent.at),
+            Commit(name, parent.origin, parent.path, request=name, outcome=stored, at=time.time_ns() // 1000),
         )
         return answer
 

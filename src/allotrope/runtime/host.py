@@ -6,6 +6,7 @@ opened (`compose`).
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -243,7 +244,7 @@ class Host:
     # -- from input to flow
 
     def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
-        at = self.services.now() if given.at is None else micros(given.at)
+        moment = self.services.now() if given.at is None else micros(given.at)
         trace = check_traceparent(given.traceparent) if given.traceparent else ""
         if not (given.request.isascii() and given.tenant.isascii()):
             try:
@@ -252,7 +253,8 @@ class Host:
                 raise Refused(
                     f"{kind}: request id or tenant is no text that can be written: {error}"
                 ) from None
-        return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace)
+        at = time.time_ns() // 1000  # a caller's time says nothing on how long its request id is kept
+        return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace, moment)
 
     async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
         """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over."""
@@ -390,7 +392,7 @@ class Host:
 
     async def tick(self, title: str, at: int) -> None:
         """Accept the tick of an `every` operation at `at` microseconds since 1970."""
-        envelope = Envelope("Tick", title, b"", at, 0, "", f"{title}@{at}")
+        envelope = Envelope("Tick", title, b"", time.time_ns() // 1000, 0, "", f"{title}@{at}", time=at)
         tick = Tick(title, at)
         flow, _ = await self._accept(msgspec.structs.replace(envelope, body=codec.encode(tick)), tick)
         if self.chain and flow is not None:

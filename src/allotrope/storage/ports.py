@@ -18,12 +18,13 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: str  # the event type, or `Component.operation` of a command
     key: str
     body: bytes
-    at: int  # microseconds since 1970 at which its input was accepted
+    at: int  # microseconds since 1970, by the host's own watch, at which its input was accepted
     origin: int = 0
     path: str = ""  # who made it: "/Intake.accept#000/Scorer.score#000"
     request: str = ""  # the caller's id of the attempt, for an input
     tenant: str = ""
     trace: str = ""  # W3C traceparent of the span that made it
+    time: int = 0  # microseconds since 1970 that its operations take for now: the caller's word, if it gave one
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from allotrope.kernel.errors import Refused
 from allotrope.runtime.records import Record
 from allotrope.storage.ports import Envelope
 
-_ENVELOPE = "kind,key,body,at,origin,path,request,tenant,trace"
+_ENVELOPE = "kind,key,body,at,origin,path,request,tenant,trace,time"
 
 
 class Kept(NamedTuple):
