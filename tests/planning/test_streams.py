@@ -49,7 +49,7 @@ def test_what_a_handler_takes() -> None:
         f"Handlers.keyless handles Keyless, {keyless}",
         "Handlers.nothing is a handler of nothing; name its events: @on(Payment)",
         "Handlers.other handles Payment, but its parameter is Scored; make them agree",
-        "Handlers.two takes 2 parameters; a handler takes one, the event",
+        "Handlers.two takes 2 parameters; a handler takes one, the event or tick",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -214,20 +215,23 @@ class Show:
         # Best a payment with a trace, and of these the surest fraud.
         chosen = max(self.decisions, key=lambda key: (key in traced, self.decisions[key].probability, key))
         origin, folder = origins[chosen], self.options.folder
+        beside = Path(sys.executable).with_name("allotrope")  # of the environment that runs this
+        inside = beside.is_file() and beside.is_relative_to(Path.cwd())
+        tool = str(beside.relative_to(Path.cwd())) if inside else "allotrope"
         self.screen.title(f"Look next, for instance at payment {chosen}, which was input {origin}")
         self.screen.commands(
             [
-                ("what happened to it, with times", f"allotrope trace {origin} --folder {folder}"),
+                ("what happened to it, with times", f"{tool} trace {origin} --folder {folder}"),
                 (
                     "its decisions once more, from their records",
-                    f"allotrope replay {origin} examples.fraud --folder {folder}",
+                    f"{tool} replay {origin} examples.fraud --folder {folder}",
                 ),
-                ("all that came of it", f"allotrope impact {origin} --folder {folder}"),
+                ("all that came of it", f"{tool} impact {origin} --folder {folder}"),
                 (
                     "every preset, with delays, repeats and kills: are the answers equal?",
-                    "allotrope check examples.fraud",
+                    f"{tool} check examples.fraud",
                 ),
-                ("what runs where", "allotrope plan examples.fraud"),
+                ("what runs where", f"{tool} plan examples.fraud"),
             ]
         )
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, overload
 
+from allotrope.kernel.errors import Refused
+
 R = TypeVar("R")
 Mark = tuple[int, int, str]  # (event time in microseconds, origin, path): the order of events
 
@@ -20,6 +22,10 @@ class Aggregate(Generic[R]):
     def __init__(
         self, field: str = "", window: timedelta | None = None, delay: timedelta = timedelta(0)
     ) -> None:
+        if any(
+            isinstance(length, int | float) for length in (window, delay)
+        ):  # what a type checker would find
+            raise Refused(f"{type(self).__name__}: window and delay are lengths of time, as `days(7)`")
         self.field, self.window, self.delay = field, window, delay
         self.name = ""
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
+from allotrope.kernel.errors import Refused
 from allotrope.kernel.exactness import leaves
 from allotrope.kernel.messages import Event, Fault, Place, Tick, place_of
 
@@ -130,7 +131,9 @@ def on(*sources: type[Event], faults: tuple[type[Fault], ...] = ()) -> Callable[
 
 
 def every(period: timedelta) -> Callable[[F], F]:
-    """Declare a handler of the ticks of a period; a tick is an event like any other."""
+    """Declare a handler of the ticks of a period: `async def sweep(self, tick: Tick)`."""
+    if not isinstance(period, timedelta):
+        raise Refused(f"every({period!r}): a period is a timedelta, as in every(timedelta(seconds=60))")
     return lambda body: _declare("every", body, sources=(Tick,), period=period)
 
 

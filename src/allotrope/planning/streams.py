@@ -50,7 +50,7 @@ def _sources(body: Body) -> Iterator[Finding]:
             )
         elif not source.__key__:
             yield finding(operation.place, f"{body.title} handles {_keyless(source)}")
-    if operation.kind == "on" and body.readable:
+    if operation.kind in ("on", "every") and body.readable:
         yield from _taken(body)
     if operation.key and operation.key not in body.parameters and body.readable:
         text = f"the key `{operation.key}` of {body.title} is not one of its parameters. "
@@ -71,7 +71,9 @@ def _taken(body: Body) -> Iterator[Finding]:
     """Yield a fault when a handler does not take exactly what it is sent."""
     place, kinds = body.operation.place, list(body.parameters.values())
     if len(kinds) != 1:
-        yield finding(place, f"{body.title} takes {len(kinds)} parameters; a handler takes one, the event")
+        yield finding(
+            place, f"{body.title} takes {len(kinds)} parameters; a handler takes one, the event or tick"
+        )
         return
     taken = set(_leaves(kinds[0]))
     sources: tuple[Any, ...] = body.operation.sources

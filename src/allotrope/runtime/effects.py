@@ -108,9 +108,7 @@ class Effects:
         self.parked = 0
         self._encoded, self._ways = parts.durable, parts.routes.ways
         self._disturbance = parts.options.disturbance
-        self._plain = (
-            not self._encoded and self._disturbance is None
-        )  # nothing is kept on disk, nobody watches
+        self._plain = not self._encoded and self._disturbance is None  # nothing is kept, nobody watches
         self._rows = {name: Rows() for name, c in parts.plan.app.components.items() if c.needs("table")}
         self._relay: asyncio.Task[None] | None = None
         self._until_finish = 0
@@ -153,7 +151,7 @@ class Effects:
                 attempts, waits = attempts - 1, waits + 1
                 if waits % 16 == 0:
                     log.warning("%s waits for %s at %s", call.origin, error, route.title)
-                await asyncio.sleep(min(0.001 * 2**waits, 1.0))
+                await asyncio.sleep(0.001 * 2 ** min(waits, 10))
             elif error is None or route.told or isinstance(error, Fault) or attempts == ATTEMPTS:
                 break
             else:
@@ -164,21 +162,24 @@ class Effects:
         if not self._plain or route.told or error is not None:
             return await self._kept(flow, ended)
         self.recent.append(ended)
-        if effect.writes:
-            assert rows is not None
-            writes = tuple([(table, key, row) for (table, key), row in effect.writes.items()])
-            await self.parts.ledger.commit(Commit(route.title, flow.origin, call.path, writes))
-            if rows.active:  # this commit does not suspend, so nobody has to know of it before
-                rows.outdate(effect.writes)
+        if effect.writes and rows is not None:
+            await self._written(ended, rows)
         return [] if answer is None else self._children(ended)
+
+    async def _written(self, ended: Ended, rows: Rows) -> None:
+        """Commit rows in memory; it does not suspend, so nobody has to know of it before."""
+        call, written = ended.call, ended.writes
+        writes = tuple([(table, key, row) for (table, key), row in written.items()])
+        await self.parts.ledger.commit(Commit(ended.delivery.route.title, call.origin, call.path, writes))
+        if rows.active:
+            rows.outdate(written)
 
     def _call(self, flow: Flow, delivery: Delivery) -> tuple[Call, Effect]:
         route, envelope, services = delivery.route, delivery.envelope, self.parts.services
         trace = None
         if flow.trace is not None:
-            cause = (
-                envelope.trace if envelope.path else ""
-            )  # an input's header names its sender, not a span of ours
+            # An input's header names its sender, not a span of ours.
+            cause = envelope.trace if envelope.path else ""
             trace = services.tracer.child(flow.trace, route.title, cause)
         effect = Effect()
         call = Call(
@@ -256,7 +257,16 @@ class Effects:
         header = "" if trace is None else trace.traceparent
         kind = type(event).__name__
         return Envelope(
-            kind, event.entity, body, parent.at, ended.call.origin, path, "", parent.tenant, header, parent.time
+            kind,
+            event.entity,
+            body,
+            parent.at,
+            ended.call.origin,
+            path,
+            "",
+            parent.tenant,
+            header,
+            parent.time,
         ), event
 
     # -- outcomes

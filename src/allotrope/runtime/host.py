@@ -7,7 +7,7 @@ opened (`compose`).
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -22,7 +22,7 @@ from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.effects import Effects
 from allotrope.runtime.flows import Flights, Flow
-from allotrope.runtime.options import Input, Options
+from allotrope.runtime.options import Input, Options, patience
 from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import fingerprint
 from allotrope.runtime.recovery import recover
@@ -181,7 +181,7 @@ class Host:
         Where the topology replies after the chain, all its effects have been committed as well.
         """
         if given.deadline_s is not None:
-            async with self._patience(given.deadline_s, type(event).__name__):
+            async with patience(given.deadline_s, type(event).__name__):
                 return await self.publish(event, msgspec.structs.replace(given, deadline_s=None))
         kind = type(event).__name__
         if self.routes.kinds.get(kind) is not type(event):
@@ -212,7 +212,7 @@ class Host:
         body = codec.encode(arguments)
         envelope = self._envelope(title, key, body, given)
         hasty = given.deadline_s is not None
-        async with self._patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
+        async with patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
             flow, _ = await self._accept(envelope, arguments)
             if flow is not None and flow.outcome is None:
                 await self._finished(flow) if self.chain else await flow.replied()
@@ -230,16 +230,6 @@ class Host:
             )
 
         return tell
-
-    @contextlib.asynccontextmanager
-    async def _patience(self, deadline_s: float | None, title: str) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(deadline_s):
-                yield
-        except TimeoutError:
-            raise Lost(
-                f"{title}: no answer within {deadline_s} s; it will run. Ask again with the same id"
-            ) from None
 
     # -- from input to flow
 

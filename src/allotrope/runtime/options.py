@@ -1,12 +1,15 @@
 """How a host runs beside its topology, and what may come with an input."""
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
+from allotrope.kernel.errors import Lost
 from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry.sinks import Sink
 from allotrope.runtime.tracing import Tracer
@@ -46,3 +49,15 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     traceparent: str = ""
     deadline_s: float | None = None
+
+
+@contextlib.asynccontextmanager
+async def patience(deadline_s: float | None, title: str) -> AsyncIterator[None]:
+    """Give up waiting, not the work, at a deadline: Lost."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except TimeoutError:
+        raise Lost(
+            f"{title}: no answer within {deadline_s} s; it will run. Ask again with the same id"
+        ) from None

@@ -24,7 +24,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request: str = ""  # the caller's id of the attempt, for an input
     tenant: str = ""
     trace: str = ""  # W3C traceparent of the span that made it
-    time: int = 0  # microseconds since 1970 that its operations take for now: the caller's word, if it gave one
+    time: int = (
+        0  # microseconds since 1970 that its operations take for now: the caller's word, if it gave one
+    )
 
     @property
     def name(self) -> str:
