@@ -361,3 +361,11 @@ async def test_a_host_that_was_not_started_takes_nothing(tmp_path: Path) -> None
     with pytest.raises(Refused, match="not started"):
         await host.publish(Job("a"))
     await host.close()
+
+
+async def test_an_accepted_input_of_another_version_is_not_passed_over(tmp_path: Path) -> None:
+    host = await opened(tmp_path)
+    await host.publish(Job("a"))
+    await host.close()
+    with pytest.raises(Refused, match="an unfinished Job, which this app does not know"):
+        await opened(tmp_path, App("split", Splitter))

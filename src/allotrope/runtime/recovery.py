@@ -48,7 +48,10 @@ def _take_up(host: Parts, entry: Entry, floor: int, done: set[tuple[str, int, st
     if unfinished and not envelope.path:
         host.flights.begin(envelope.origin)
     if kind is None and command is None:
-        return  # of a type that this version of the app no longer knows
+        if unfinished and not any((envelope.origin, envelope.path) == name[1:] for name in done):
+            text = f"the log's entry {entry.position} is an unfinished {envelope.kind}, which this app does not know"
+            raise Refused(f"{text}; start the version that accepted it and let it drain")
+        return
     if not unfinished and not views:
         return
     flow = host.flights.flows.get(envelope.origin)
