@@ -57,12 +57,7 @@ class MemoryLog:
 
     def _add(self, given: Envelope) -> Entry:
         self._origin += 1
-        return self._store(
-            Envelope(
-                given.kind, given.key, given.body, given.at, self._origin,
-                "", given.request, given.tenant, given.trace, given.time,
-            )
-        )  # fmt: skip
+        return self._store(given.accepted(self._origin))
 
     def _store(self, envelope: Envelope) -> Entry:
         self._position = position = self._position + 1

@@ -113,12 +113,7 @@ class SqliteLog:
 
     def _add(self, given: Envelope) -> Entry:
         self._origin += 1
-        return self._store(
-            Envelope(
-                given.kind, given.key, given.body, given.at, self._origin,
-                "", given.request, given.tenant, given.trace, given.time,
-            )
-        )  # fmt: skip
+        return self._store(given.accepted(self._origin))
 
     def _store(self, envelope: Envelope) -> Entry:
         self._position += 1

@@ -33,6 +33,12 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Return the event's name, the same in every attempt and replay."""
         return f"{self.origin}{self.path}"
 
+    def accepted(self, origin: int) -> "Envelope":
+        """Return the input under its origin."""
+        return Envelope(
+            self.kind, self.key, self.body, self.at, origin, "", self.request, self.tenant, self.trace, self.time
+        )  # fmt: skip
+
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """An envelope at its place in the log."""
