@@ -94,12 +94,7 @@ class Database:
 
     def _connect(self) -> apsw.Connection:
         _load_checksums()
-        try:
-            connection = apsw.Connection(os.fspath(self.path), vfs=_CHECKED)
-        except apsw.CantOpenError:
-            raise Refused(
-                f"{self.path}: it cannot be opened for writing; mend its rights or name another folder"
-            ) from None
+        connection = apsw.Connection(os.fspath(self.path), vfs=_CHECKED)
         self._connections.append(connection)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a damaged file is left as it was found
         connection.set_busy_timeout(5000)

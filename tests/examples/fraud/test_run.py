@@ -68,7 +68,7 @@ def test_what_is_piped_has_no_colours_and_fits_80_columns(output: str) -> None:
 
 
 def test_the_commands_it_names_work(output: str, folder: Path) -> None:
-    commands = re.findall(r"^ +allotrope ((?:trace|replay|impact) .*)$", output, re.MULTILINE)
+    commands = re.findall(r"^ +(?:\S+/)?allotrope ((?:trace|replay|impact) .*)$", output, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
         found = subprocess.run(

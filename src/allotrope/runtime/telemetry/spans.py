@@ -137,7 +137,10 @@ class SpanStore(Spans):
         ((self._count,),) = self._rows("SELECT count(*) FROM spans")
 
     def _opened(self) -> apsw.Connection:
-        connection = apsw.Connection(":memory:" if self.path is None else str(self.path))
+        try:
+            connection = apsw.Connection(":memory:" if self.path is None else str(self.path))
+        except apsw.CantOpenError:
+            raise Refused(f"{self.path}: let this user write there, or name another folder") from None
         try:
             connection.set_busy_timeout(1000)
             connection.pragma("journal_mode", "wal")
