@@ -24,7 +24,6 @@ class Span(msgspec.Struct, array_like=True, gc=False):
     origin: int = 0
     path: str = ""
     request: str = ""
-    links: tuple[str, ...] = ()
 
     @property
     def traceparent(self) -> str:

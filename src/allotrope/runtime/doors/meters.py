@@ -8,12 +8,12 @@ BUCKETS = 42  # bucket n holds times below 2**n microseconds: the last one ends 
 class Meter:
     """What one operation has done since the start."""
 
-    __slots__ = ("buckets", "errors", "seconds", "started", "title", "waiting")
+    __slots__ = ("buckets", "errors", "seconds", "started", "title")
 
     def __init__(self, title: str) -> None:
         """Start at zero."""
         self.title = title
-        self.started = self.waiting = 0
+        self.started = 0
         self.seconds = 0.0
         self.errors: dict[str, int] = {}
         self.buckets = [0] * BUCKETS
@@ -37,15 +37,6 @@ class Meter:
         """Count one error by its class."""
         name = type(error).__name__
         self.errors[name] = self.errors.get(name, 0) + 1
-
-    def quantile_s(self, share: float) -> float:
-        """Return the upper edge of the bucket that holds this share of the calls, in seconds."""
-        wanted, seen = share * sum(self.buckets), 0
-        for index, count in enumerate(self.buckets):
-            seen += count
-            if count and seen >= wanted:
-                return float(1 << index) / 1e6
-        return 0.0
 
 
 def exposed(meters: dict[str, Meter]) -> Any:
