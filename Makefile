@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(wildcard src examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check faults bench-calls bench-durable pins clean
+.PHONY: help run test lint check faults bench-calls bench-shares bench-durable bench-hops bench-gateway fuzz-frames pins clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,8 +35,20 @@ faults: $(VENV)/.dev ## Run the long tests: kill -9 at every crash point, lost w
 bench-calls: $(VENV)/.run ## Measure what a call costs over a plain await
 	$(BIN)/python -m benchmarks.calls
 
+bench-shares: $(VENV)/.run ## Show where the time of a payment in the monolith goes
+	$(BIN)/python -m benchmarks.shares
+
 bench-durable: $(VENV)/.run ## Measure durable throughput at each durability
 	$(BIN)/python -m benchmarks.durable
+
+bench-hops: $(VENV)/.dev ## Measure a call between processes beside gRPC, HTTP, Ray Serve and BentoML; PEERS="grpc web" for some
+	$(BIN)/python -m benchmarks.hops $(PEERS)
+
+bench-gateway: $(VENV)/.run ## Measure a typed POST through the gateway beside FastAPI with the same checks, and overload
+	$(BIN)/python -m benchmarks.gateway
+
+fuzz-frames: $(VENV)/.dev ## Throw noise at the frame decoder and a live server for SECONDS=600
+	$(BIN)/python -m tests.transports.frames.fuzz $(or $(SECONDS),600)
 
 # The dev set holds the run set in the same versions, so that it satisfies both stamps.
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
@@ -59,7 +71,7 @@ COMPILE = build/pins/bin/uv pip compile --quiet --universal --python-version 3.1
 
 pins: ## Resolve versions again and write requirements/*.txt; UPGRADE=1 takes newer ones
 	test -x build/pins/bin/uv || { "$(PYTHON)" -m venv build/pins && build/pins/bin/python -m pip install --quiet uv; }
-	$(COMPILE) --extra examples --extra otlp --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra examples --extra otlp --extra grpc --extra sidecar --extra foreign --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --extra examples --constraint requirements/dev.txt --output-file requirements/run.txt
 
 clean: ## Remove the virtual environment, caches and build outputs

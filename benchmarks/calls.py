@@ -10,42 +10,17 @@ from pathlib import Path
 
 import uvloop
 
-from allotrope import App, Message, component, compose, query
+from allotrope import App, component, compose, query
 from allotrope.runtime.options import Options
 from allotrope.runtime.tracing import Tracer
 from benchmarks import footprint, payments
+from benchmarks.forms import ASKED, Features, Score
 from benchmarks.rounds import Row, Work, measured, show
 
 ROUNDS = 9
 BURST, BURSTS = 100, 300  # calls within one request, and requests a round
 
 
-class Features(Message):
-    """What a model is asked about."""
-
-    id: str
-    f0: float
-    f1: float
-    f2: float
-    f3: float
-    f4: float
-    f5: float
-    f6: float
-    f7: float
-    f8: float
-    f9: float
-    f10: float
-    f11: float
-
-
-class Score(Message):
-    """What it answers."""
-
-    probability: float
-    version: str
-
-
-ASKED = Features("p1", *(float(number) for number in range(12)))
 ANSWER = Score(0.5, "v1")
 
 

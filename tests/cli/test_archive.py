@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import APP, ROOT, Allotrope, Ran, environment, order
+from tests.cli.conftest import APP, LINES, ROOT, Allotrope, Ran, environment, order
 
 
 def test_a_trace_is_a_tree_with_times(allotrope: Allotrope, shop: Ran) -> None:
     ended = allotrope("trace", "first", "-f", str(shop.folder))
     assert ended.returncode == 0
-    head, facts, _, titles, root, price, rate, printed, *_ = ended.stdout.splitlines()
+    head, facts, _, titles, root, price, rate, mood, printed, *_ = ended.stdout.splitlines()
     assert "origin 1  request first  trace " in head
-    assert "4 spans, all ok" in facts
+    assert "5 spans, all ok" in facts
     assert titles.split() == ["after", "took"]
     assert root.startswith("Ordered ")
     assert price.startswith("└─ Till.price ")
     assert rate.startswith("   ├─ Rates.rate ")
+    assert mood.startswith("   ├─ Rates.mood ")
     assert printed.startswith("   └─ Till.print ")
     assert all("━" in line for line in (root, price, rate, printed))
 
@@ -31,8 +32,8 @@ def test_each_kind_of_id_leads_to_the_trace(allotrope: Allotrope, shop: Ran) -> 
     for name in ("first", trace, trace[:8], trace[:8].upper()):
         assert allotrope("trace", name, "-f", folder).stdout == first
     marked = allotrope("trace", "1/Till.price#000", "-f", folder).stdout.splitlines()
-    assert [line for line in marked if line.rstrip().endswith("<")] == [marked[7]]
-    assert "Till.print" in marked[7]
+    assert [line for line in marked if line.rstrip().endswith("<")] == [marked[8]]
+    assert "Till.print" in marked[8]
 
 
 def test_without_an_id_the_newest_are_listed(allotrope: Allotrope, shop: Ran) -> None:
@@ -40,7 +41,7 @@ def test_without_an_id_the_newest_are_listed(allotrope: Allotrope, shop: Ran) ->
     assert "refund-9" in listed
     assert "NoReceipt" in listed
     assert re.search(
-        r"kept in .*: \d+ spans of 9 traces, 9 events, 9 decision records of origins 1 to 6", listed
+        r"kept in .*: \d+ spans of 9 traces, 9 events, 9 decision records, of origins 1 to 6", listed
     )
 
 
@@ -130,20 +131,116 @@ def test_an_unknown_id_says_what_there_is(allotrope: Allotrope, shop: Ran, verb:
         "an event",
         "a request id",
         "spans of",
-        "decision records of origins 1 to 6",
+        "a key",
+        "decision records, of origins 1 to 6",
     ):
         assert kind in ended.stderr
     assert (ended.stdout, ended.returncode) == ("", 2)
 
 
-@pytest.mark.parametrize("verb", ["impact", "replay"])
-def test_without_durability_no_decision_is_kept(allotrope: Allotrope, tmp_path: Path, verb: str) -> None:
-    app = [APP] if verb == "replay" else []
-    allotrope("run", APP, "-t", "monolith", "-f", str(tmp_path), "-i", "-", input=order(1, 5))
-    assert allotrope("trace", "1", "-f", str(tmp_path)).returncode == 0
-    ended = allotrope(verb, "1", *app, "-f", str(tmp_path))
-    assert "the app ran with durability none" in ended.stderr
-    assert ended.returncode == 2
+@pytest.mark.parametrize("preset", ["monolith", "loopback"])
+def test_every_preset_is_replayed(allotrope: Allotrope, tmp_path: Path, preset: str) -> None:
+    folder = str(tmp_path)
+    allotrope("run", APP, "-t", preset, "-f", folder, "-i", "-", input="\n".join(LINES))
+    for name in ("1", "2", "3", "4", "refund-1", "refund-9"):
+        ended = allotrope("replay", name, APP, "-f", folder)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "equal" in ended.stdout
+    told = allotrope("impact", "first", "-f", folder).stdout
+    for words in ("Ordered ann", "Till.price", "Priced ann", "wrote Till.receipts['o1']"):
+        assert words in told
+    assert "not in the log yet" not in told
+    assert "in all: 1 event, 2 decisions, 1 row" in told
+    assert (
+        f"9 decision records of 9 under {preset}, of origins 1 to 6"
+        in allotrope("trace", "-f", folder).stdout
+    )
+
+
+@pytest.fixture(scope="module")
+def units(allotrope: Allotrope, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves whose components were in units of their own: their ledgers are below the host's."""
+    folder = tmp_path_factory.mktemp("units")
+    told = ("run", APP, "-f", str(folder), "-i", "-")
+    allotrope(*told, "-t", "monolith", input=order(9, 5))  # of which nothing may be shown any more
+    allotrope(*told, "-t", "microservices", input="\n".join(LINES))
+    return folder
+
+
+def test_one_tree_goes_through_all_units(allotrope: Allotrope, units: Path) -> None:
+    for columns in (80, 120):
+        shown = allotrope("trace", "first", "-f", str(units), env={**environment(), "COLUMNS": str(columns)})
+        _, facts, _, titles, *lines = shown.stdout.splitlines()
+        assert "9 spans, all ok" in facts
+        assert titles.split() == ["at", "after", "took"]
+        steps = (line.split(" host ")[0].split("-1.1 ")[0].split() for line in lines)
+        assert [" ".join(step[:-1] if len(step) > 1 else step) for step in steps] == [
+            "Ordered",
+            "└─ Till.price",
+            *("├─ Paid.of", "│ └─ Paid.of"),
+            *("├─ Rates.rate", "│ └─ Rates.rate"),
+            *("├─ Rates.mood", "│ └─ Rates.mood"),
+            "└─ Till.print",
+        ]
+        places = [re.findall(r" (host|\w+-1\.1) ", line) for line in lines]
+        assert places[:4] == [["host"], ["Till-1.1"], ["Till-1.1"], ["Paid-1.1"]]
+        assert max(map(len, lines)) <= columns
+        assert "━" in lines[1]
+
+
+def test_decisions_of_all_units_are_found(allotrope: Allotrope, units: Path) -> None:
+    listed = allotrope("trace", "-f", str(units)).stdout
+    assert "9 events, 9 decision records, of origins 1 to 6" in listed
+    told = allotrope("impact", "first", "-f", str(units)).stdout
+    for words in ("Ordered ann", "Till.price", "Priced ann", "Till.print", "wrote Till.receipts['o1']"):
+        assert words in told
+    assert "in all: 1 event, 2 decisions, 1 row" in told
+    for name in ("1", "2", "3", "4", "refund-1", "refund-9"):
+        ended = allotrope("replay", name, APP, "-f", str(units))
+        assert (ended.returncode, "equal" in ended.stdout) == (0, True), ended.stdout + ended.stderr
+
+
+def test_a_decision_that_was_passed_over_says_why(allotrope: Allotrope, tmp_path: Path) -> None:
+    lines = "\n".join(order(1, number % 9, request=f"r{number}") for number in range(6_000))
+    allotrope("run", APP, "-t", "monolith", "-f", str(tmp_path), "-i", "-", input=lines)
+    folder = ("-f", str(tmp_path))
+    assert allotrope("replay", "r0", APP, *folder).returncode == 0  # it was traced, so it was not passed over
+    assert allotrope("replay", "r5999", APP, *folder).returncode == 0
+    passed = next(
+        ended
+        for number in range(1_000, 6_000, 500)
+        if (ended := allotrope("replay", str(number), APP, *folder)).returncode
+    )
+    assert passed.returncode == 2
+    assert "of 12,000 decisions were passed over: monolith keeps nothing durable" in passed.stderr
+    assert "modular-monolith keeps them all" in passed.stderr
+
+
+def test_a_durable_run_is_not_mixed_with_one_that_was_not(allotrope: Allotrope, tmp_path: Path) -> None:
+    folder = ("-f", str(tmp_path))
+    for preset, amount in (("modular-monolith", 4), ("monolith", 5), ("modular-monolith", 6)):
+        allotrope("run", APP, "-t", preset, *folder, "-i", "-", input=order(amount, amount))
+        newest = "2" if amount == 6 else "1"
+        assert f"Till.receipts['o{amount}']" in allotrope("impact", newest, *folder).stdout
+        assert "5 spans, all ok" in allotrope("trace", newest, *folder).stdout
+    assert "Till.receipts['o4']" in allotrope("impact", "1", *folder).stdout
+    assert (
+        "older" not in allotrope("trace", "1", *folder).stdout
+    )  # the trace of the other first input is not of this one
+
+
+@pytest.mark.parametrize("preset", ["modular-monolith", "monolith"])
+def test_a_key_leads_to_the_newest_input_and_names_the_others(
+    allotrope: Allotrope, tmp_path: Path, preset: str
+) -> None:
+    lines = [order(number, 1, "bob" if number % 2 else "eve") for number in range(1, 9)]
+    allotrope("run", APP, "-t", preset, "-f", str(tmp_path), "-i", "-", input="\n".join(lines))
+    ended = allotrope("trace", "bob", "-f", str(tmp_path))
+    assert "origin 7" in ended.stdout
+    others = "the newest input with this key, 7; older are 5 Ordered, 3 Ordered, 1 Ordered"
+    assert others in ended.stdout
+    assert others in allotrope("replay", "bob", APP, "-f", str(tmp_path)).stdout
+    assert "Ordered bob" in allotrope("impact", "bob", "-f", str(tmp_path)).stdout
 
 
 def test_a_missing_folder_is_refused(allotrope: Allotrope, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ app = App("broken", Teller)
         (("pla", APP), "Refused: there is no verb `pla`. Nearest: `plan`."),
         (("plan",), "APP"),
         (("plan", APP, "--wrong"), "--wrong"),
+        (("plan", "shop.py"), "`shop.py` is a path; an app is named by its module, from the folder"),
+        (("plan", "./tests/cli/shop.py"), "where it can be imported: `tests.cli.shop`"),
         (("plan", "no.such.app"), "Refused: no module `no.such.app` here"),
         (("plan", "allotrope.compose"), "module `allotrope.compose` has no App called `app`"),
         (("plan", APP, "-t", "none.toml"), "none.toml: no such topology file; presets are"),
@@ -99,3 +101,21 @@ def test_the_plan_is_shown_without_the_secret(allotrope: Allotrope, tmp_path: Pa
     assert "shop under" in ended.stdout
     assert "token: str = '***'" in ended.stdout
     assert "never-shown" not in ended.stdout
+
+
+def test_doubts_are_shown_beside_the_faults(allotrope: Allotrope, tmp_path: Path) -> None:
+    lines = ["import time", *BROKEN.replace("Nothing", "str").splitlines()]
+    (tmp_path / "broken.py").write_text("\n".join(lines).replace("...", "return time.time_ns()"))
+    (tmp_path / "own.toml").write_text('base = "monolith"\ndurability = "powr"\n')
+    ended = allotrope("plan", "broken", "-t", "own.toml", cwd=tmp_path)
+    assert "own.toml:2  `durability` is 'powr'; it may be none, process, power" in ended.stderr
+    assert "likely to be regretted" in ended.stderr
+    assert "Teller.tell reads the wall clock, `time.time_ns`" in ended.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_plan_fits_the_screen_and_cuts_no_word(allotrope: Allotrope, width: int) -> None:
+    narrow = allotrope("plan", APP, env={**environment(), "COLUMNS": str(width)}).stdout
+    assert max(map(len, narrow.splitlines())) <= width
+    wide = allotrope("plan", APP, env={**environment(), "COLUMNS": "500"}).stdout
+    assert narrow.split() == wide.split()

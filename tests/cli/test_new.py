@@ -103,3 +103,13 @@ def test_what_is_there_is_never_touched(tmp_path: Path) -> None:
     assert list((tmp_path / "shop").iterdir()) == []
     with pytest.raises(Refused, match="nowhere is no folder"):
         new("shop", folder=tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that not even root can write")
+def test_a_folder_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(Refused, match="choose a --folder that can be written"):
+        new("shop", folder=Path("/proc"))
+
+
+def test_what_a_run_leaves_is_not_for_git(app: Path) -> None:
+    assert ".allotrope/" in (app / ".gitignore").read_text()

@@ -19,6 +19,8 @@ LEDGERS: dict[str, Make] = {
     "memory": lambda folder: MemoryLedger(),
     "process": lambda folder: SqliteLedger(folder, "process"),
     "power": lambda folder: SqliteLedger(folder, "power"),
+    "shared": lambda folder: SqliteLedger(folder, "process", shared=True),
+    "shared power": lambda folder: SqliteLedger(folder, "power", shared=True),
 }
 
 

@@ -27,6 +27,7 @@ LEDGERS: dict[str, Callable[[str], Any]] = {
     "memory": lambda folder: MemoryLedger(),
     "process": lambda folder: SqliteLedger(folder, "process"),
     "power": lambda folder: SqliteLedger(folder, "power"),
+    "shared": lambda folder: SqliteLedger(folder, "process", shared=True),
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 SMALL = st.integers(1, 6)

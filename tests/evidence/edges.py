@@ -1,8 +1,9 @@
-"""Apps at the edge of what can be checked: nothing comes in, nothing happens, the sample is broken."""
+"""Apps at the edge of what can be checked: nothing comes in, nothing works, all is late, the sample is broken."""
 
+import asyncio
 from collections.abc import Iterator
 
-from allotrope import App, component, on
+from allotrope import App, Lost, component, on, query
 from allotrope.evidence.inputs import Publish
 from tests.evidence.shop import Noted, Ordered, orders
 
@@ -21,3 +22,38 @@ def broken(seed: int) -> Iterator[Publish]:
 
 silent = App("silent", Clerk, sample=lambda seed: ())
 unread = App("unread", Clerk, sample=broken)
+
+
+@component
+class Oracle:
+    """Answers later than it must, unless nobody hurries it."""
+
+    prefix: str = "no"
+
+    @query(deadline_s=0.02)
+    async def ask(self, item: str) -> str:
+        await asyncio.sleep(0.03)
+        return f"{self.prefix} {item}"
+
+
+@component
+class Asker:
+    oracle: Oracle
+
+    @on(Ordered)
+    async def note(self, order: Ordered) -> Noted:
+        try:
+            return Noted(order.id, await self.oracle.ask(order.item))
+        except Lost:
+            return Noted(order.id, "too late")
+
+
+@component
+class Failing:
+    @on(Ordered)
+    async def note(self, order: Ordered) -> Noted:
+        raise ValueError("never")
+
+
+late = App("late", Oracle, Asker, sample=lambda seed: orders(8))
+failing = App("failing", Failing, sample=lambda seed: orders(60))

@@ -1,21 +1,27 @@
 """What a check finds, and what it leaves in peace: one mistake to an app in `planted`, none in `clean`."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from allotrope import compose
+from allotrope import App, compose
 from allotrope.evidence.check import Layout, Request, Verdict, check, varying
 from allotrope.evidence.hints import hint
+from allotrope.evidence.runs import Job, Run, run
+from allotrope.kernel import codec
 from allotrope.planning.plans import plan
+from tests.evidence import edges
+from tests.evidence.shop import orders
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LAYOUTS = (Layout("monolith", False), Layout("loopback", False), Layout("modular-monolith", True))
-WORKER = ("-m", "allotrope.cli.worker")
+UNITS = Layout("microservices", True)
+WORKER = ("-m", "allotrope.cli.workers.trial")
 
 
 def names(folder: str) -> list[str]:
@@ -39,10 +45,10 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # the worker processes import the apps from here
 
 
-def checked(name: str, seeds: int) -> Verdict:
+def checked(name: str, seeds: int, layouts: tuple[Layout, ...] = LAYOUTS) -> Verdict:
     module = f"tests.evidence.{name}"
     loose = varying(plan(import_module(module).app, compose.document("monolith")))
-    verdict = asyncio.run(check(Request(app=module, layouts=LAYOUTS, seeds=seeds, loose=loose), WORKER))
+    verdict = asyncio.run(check(Request(app=module, layouts=layouts, seeds=seeds, loose=loose), WORKER))
     verdicts[name] = verdict
     return verdict
 
@@ -70,6 +76,13 @@ def test_a_sound_app_is_equal() -> None:
     assert verdict.counts["modular-monolith"].kills == 1
 
 
+@pytest.mark.parametrize("layouts", [(LAYOUTS[0], UNITS), (UNITS, LAYOUTS[0])])
+def test_answers_that_cannot_be_repeated_are_recalled_in_units(layouts: tuple[Layout, ...]) -> None:
+    verdict = checked("clean.outside", seeds=1, layouts=layouts)
+    assert (verdict.equal, verdict.places) == (True, {})
+    assert verdict.counts["microservices"].repeats > 0
+
+
 def test_what_only_follows_from_a_loose_read_is_no_difference() -> None:
     verdict = checked("clean.loosely", seeds=2)
     assert verdict.equal
@@ -93,6 +106,44 @@ def test_errors_that_nobody_declared_are_told_even_when_they_are_equal() -> None
     assert all(error.startswith("Failed: Clerk.note failed: ValueError") for error in verdict.failures)
 
 
+async def driven(app: App, preset: str = "monolith") -> Run:
+    assert app.sample is not None
+    return await run(
+        Job(app=app.name, preset=preset, stirs=("order",)), app, tuple(app.sample(0)), compose.build
+    )
+
+
+async def test_a_check_waits_for_no_pause_between_attempts() -> None:
+    """A host waits 0.2 s between the three attempts of each of these orders, one after the other."""
+    began = time.perf_counter()
+    found = await driven(edges.failing)
+    assert time.perf_counter() - began < 6
+    assert len([step for step in found.steps if step.error.startswith("Failed: Failing.note failed")]) == 60
+
+
+async def test_a_deadline_that_only_the_check_is_late_for_decides_nothing() -> None:
+    found = await driven(edges.late)
+    assert [codec.decode(body)["text"] for step in found.steps for _, body in step.events] == [
+        f"no {given.event.item}" for given in orders(8)
+    ]
+
+
+def test_what_a_topology_sets_is_told_as_the_cause(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('base = "monolith"\n[setting]\n"Oracle.prefix" = "yes"\n', "utf-8")
+    layouts = (LAYOUTS[0], Layout(str(file), False))
+    request = Request(app="tests.evidence.edges:late", layouts=layouts, seeds=1)
+    verdict = asyncio.run(check(request, WORKER))
+    ((where, place),) = verdict.places.items()
+    assert where == "Oracle.ask"
+    cause, remedy = hint(place)
+    assert cause == (
+        f"The topologies set something else: Oracle.prefix is 'yes' under {file} and left at its default in the "
+        "reference."
+    )
+    assert remedy.startswith("Set the same in both")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", PLANTED)
 def test_every_mistake_is_found_where_it_is(name: str) -> None:
@@ -102,7 +153,7 @@ def test_every_mistake_is_found_where_it_is(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", CLEAN)
 def test_no_false_alarm(name: str) -> None:
-    assert checked(name, seeds=5).equal
+    assert checked(name, seeds=5, layouts=(*LAYOUTS, UNITS)).equal
 
 
 @pytest.mark.long

@@ -21,7 +21,7 @@ def step(title: str = "Clerk.note", rank: int = 1, **parts: Any) -> Step:
 
 def run(*steps: Step, **parts: Any) -> Run:
     facts: dict[str, Any] = {
-        "outcomes": (), "tables": {"Clerk.rows": {}}, "views": {"Sales": {}}, "findings": (), "recalled": {},
+        "outcomes": (), "tables": {"Clerk.rows": {}}, "views": {"Sales": {}}, "flaws": (), "recalled": {},
     }  # fmt: skip
     return Run(steps=steps, **{**facts, **parts})
 
@@ -155,3 +155,17 @@ def test_no_field_of_what_a_step_did_is_forgotten(field: str) -> None:
 def test_a_difference_is_told_in_few_words(expected: Any, found: Any, words: str, symptom: str) -> None:
     told = contrast(expected, found)
     assert (told.words, told.symptom) == (words, symptom)
+
+
+def test_a_busy_machine_is_not_taken_for_a_mistake() -> None:
+    late = codec.encode(("Overloaded", "Sales.ask: 2 calls wait already"))
+    answered, refused = asked("Sales.ask", "x", 1), (("Sales.ask!", codec.encode(("x",)), late),)
+    one, other = run(step(events=noted("1"), tape=answered)), run(step(events=noted("2"), tape=refused))
+    (found,) = compared(one, other)[1]
+    assert (found.where, found.symptom) == ("Clerk.note", "load")
+    assert (
+        found.what
+        == "on Ordered 'o1': Sales.ask('x') ended with Overloaded there, and it did not pass that on"
+    )
+    (found,) = compared(run(step()), run(step(error="Lost: Clerk.note: cut at its deadline")))[1]
+    assert found.symptom == "load"

@@ -90,7 +90,7 @@ def test_no_class_name_travels() -> None:
 
 def test_what_has_no_bytes_says_what_to_use() -> None:
     for value in (object(), np.float64(1.0), range(3)):
-        with pytest.raises(TypeError, match="use a plain value, a tuple or a Message"):
+        with pytest.raises(TypeError, match="use a plain value, tuple or Message"):
             codec.encode(value)
 
 

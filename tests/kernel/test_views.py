@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from math import fsum
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from allotrope.kernel.views import micros
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
 LATE = 20 * SECOND
+E = TypeVar("E", bound=Event)
 
 
 def seconds(count: float) -> timedelta:
@@ -300,6 +301,59 @@ def test_a_view_may_have_several_sources_and_a_key_of_its_own() -> None:
     view.add(Returned(1, "a", -2))
     view.add(Returned(2, "b", 7))
     assert view.entries() == {"a": {"units": 3, "last_day": -2}, "b": {"units": 7, "last_day": 7}}
+
+
+class Counted(View[Paid], at="at", late=seconds(20)):
+    count_10 = Count(window=seconds(10))
+    total = Sum("amount")
+
+
+class More(Counted):
+    largest = Max("amount")
+    units_30 = Sum("units", window=seconds(30))
+
+
+class Fewer(More, key="units"):
+    total: Any = None  # taken away again
+
+
+class Amounts(View[E], at="at"):
+    total = Sum("amount")
+
+
+class Refund(Event, key="card"):
+    card: str
+    at: datetime
+    amount: Decimal
+
+
+class PaidAmounts(Amounts[Paid]):
+    pass
+
+
+class RefundAmounts(Amounts[Refund]):
+    pass
+
+
+def test_a_view_of_a_view_has_its_aggregates_too() -> None:
+    assert [a.name for a in More.__aggregates__] == ["count_10", "total", "largest", "units_30"]
+    assert [a.name for a in Fewer.__aggregates__] == ["count_10", "largest", "units_30"]
+    assert More.sources() == Fewer.sources() == (Paid,)
+    assert (Counted.__reach__, More.__reach__) == (30 * SECOND, 50 * SECOND)
+    one, more, fewer = Counted(), More(), Fewer()
+    for view in (one, more, fewer):
+        view.add(Paid("a", EPOCH, 2.0, Decimal(0), 5))
+    assert one.entries() == {"a": {"count_10": 1, "total": 2.0}}
+    assert more.entries() == {"a": {"count_10": 1, "units_30": 5, "total": 2.0, "largest": 2.0}}
+    assert fewer.entries() == {"5": {"count_10": 1, "units_30": 5, "largest": 2.0}}
+
+
+def test_views_of_one_pattern_keep_the_types_of_their_own_events() -> None:
+    paid, refunded = PaidAmounts(), RefundAmounts()
+    paid.add(Paid("a", EPOCH, 2.0, Decimal(0), 5))
+    refunded.add(Refund("a", EPOCH, Decimal("0.1")))
+    assert paid.entries() == {"a": {"total": 2.0}}
+    assert refunded.entries() == {"a": {"total": Decimal("0.1")}}
 
 
 def test_time_is_in_microseconds_and_without_zone_it_is_utc() -> None:

@@ -1,11 +1,13 @@
 """What only the log in a file does: request ids are pruned, origins survive a power cut."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from allotrope.kernel.errors import Refused
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.storage.ports import Envelope
 
@@ -51,3 +53,31 @@ async def test_after_a_kill_the_origins_go_on(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "killed")
     assert (await log.append([PAYMENT]))[0].envelope.origin == 4
     log.close()
+
+
+async def test_what_a_lost_effect_had_published_is_not_stored_twice(tmp_path: Path) -> None:
+    """A power cut may take the newest commits of the ledger and leave their events here: they come once more."""
+    log = SqliteLog(tmp_path)
+    await log.append([PAYMENT] * 2)
+    first = replace(PAYMENT, origin=1, path="/Scorer.score#000")
+    await log.relay("shop", [(1, first)])
+    log.close()
+    (tmp_path / "log.lock").write_text("1 another-boot process")
+    SqliteLog(tmp_path).close()  # it dies before anything comes
+    log = SqliteLog(tmp_path)
+    second, (new,) = replace(first, origin=2), await log.append([PAYMENT])
+    later = replace(first, origin=new.envelope.origin)
+    await log.relay("shop", [(1_000_000_001, first), (1_000_000_002, second), (1_000_000_003, later)])
+    await log.relay("shop", [(1_000_000_001, first)])
+    stored = [entry.envelope.origin for entry in log.read() if entry.envelope.path]
+    assert stored == [1, 2, new.envelope.origin]
+    log.close()
+
+
+def test_a_log_belongs_to_one_app(tmp_path: Path) -> None:
+    SqliteLog(tmp_path).close()  # of no app in particular, as older files are
+    SqliteLog(tmp_path, owner="shop").close()
+    SqliteLog(tmp_path, owner="shop").close()
+    said = f"{tmp_path}: log.db there is of the app `shop`, and `fraud` would take up its events; give `fraud` another"
+    with pytest.raises(Refused, match=re.escape(said)):
+        SqliteLog(tmp_path, owner="fraud")

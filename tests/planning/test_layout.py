@@ -35,6 +35,18 @@ LACKS = "which app shop does not have."
             'shop.toml:2  no unit runs Intake; list them, or let one unit take the rest: components = ["*"]',
         ),
         (
+            '[unit.all]\nsidecars = ["request"]',
+            "shop.toml:3  unit `all` wants the sidecar `request`, which there is not. Nearest: `requests`.",
+        ),
+        (
+            "[sidecar.requests]\nfiles = 0",
+            "shop.toml:3  sidecar `requests` has files = 0; it must be over 0",
+        ),
+        (
+            "[sidecar.requestz]\nfiles = 1",
+            "shop.toml:2  sidecar `requestz` is none that there is. Nearest: `requests`.",
+        ),
+        (
             "[unit.all]\nreplicas = [3, 1]",
             "shop.toml:3  unit `all` has replicas [3, 1]; the first is the least, so write [1, 3]",
         ),
@@ -44,7 +56,8 @@ LACKS = "which app shop does not have."
         ),
         (
             "[unit.all]\nreplicas = [1, 3]",
-            "shop.toml:3  unit `all` has replicas [1, 3], but its state has one writer; use [1, 1]",
+            "monolith.toml:2  durability is `none`, but all run in processes of their own, which may end one by one; "
+            'use durability = "process" or "power", or one unit with replicas = [1, 1]',
         ),
         ("[unit.all]\ncpu = 0", "shop.toml:3  unit `all` has cpu = 0.0; it must be over 0, as cpu = 0.1"),
         ("[unit.all]\ncpu = nan", "shop.toml:3  unit `all` has cpu = nan; it must be over 0, as cpu = 0.1"),
@@ -131,9 +144,9 @@ def test_a_component_runs_in_one_unit() -> None:
 def test_calls_and_events_in_memory_stay_in_one_process() -> None:
     assert faults(*SHOP, text='[unit.hot]\ncomponents = ["Features", "Desk"]') == [
         "edge `Features -> Spending` is `call`, but the two run in different units, `hot` and `all`; "
-        "join the units",
+        "use `rpc`, or join the units",
         "edge `Scorer -> Features` is `call`, but the two run in different units, `all` and `hot`; "
-        "join the units",
+        "use `rpc`, or join the units",
         'topic `Scored` is in memory, but crosses the units all, hot; use via = "log"',
     ]
 

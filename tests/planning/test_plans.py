@@ -1,5 +1,6 @@
 """A plan of a sound app, and how every fault is reported at once."""
 
+import math
 import os
 import random
 import secrets
@@ -15,10 +16,11 @@ from allotrope.kernel.components import App, Chance, Clock, Latest, component
 from allotrope.kernel.errors import PlanRefused
 from allotrope.kernel.operations import command, on, query
 from allotrope.planning.documents import document_of
+from allotrope.planning.graph import Reach
 from allotrope.planning.plans import plan
-from allotrope.planning.wiring import Reach
+from allotrope.planning.topology import Unit
 from tests.planning.cases.events import SHOP, Closed, Desk, Features, Payment, Scored, Spending
-from tests.planning.refusal import planned, preset, refusal, warnings
+from tests.planning.refusal import faults, planned, preset, refusal, warnings
 
 
 def test_a_sound_app_has_a_plan_under_every_preset() -> None:
@@ -73,6 +75,28 @@ def test_what_is_loose_is_listed_and_not_waited_for() -> None:
     assert made.loose == (("Hurried", "spending", "Spending"), ("Hurried", "features", "Features"))
     assert made.reads["Hurried.score"] == ()
     assert made.unrepeatable == ("Hurried.guess",)
+    assert [text.partition("  ")[2] for text in made.warnings if "Latest" in text] == [
+        f"Hurried.{field} is read without waiting, and nothing holds it to its bound yet, "
+        f"{bound} s; drop Latest where that matters"
+        for field, bound in (("features", 5), ("spending", 60))
+    ]
+
+
+@component
+class Unbounded:
+    spending: Annotated[Spending, Latest(0)]
+    features: Annotated[Features, Latest(math.inf)]
+
+    @query
+    async def score(self, card: str) -> float:
+        return float((await self.spending.of(card)).count + await self.features.total(card))
+
+
+def test_a_bound_bounds_something() -> None:
+    assert faults(Spending, Features, Unbounded) == [
+        f"Unbounded.{field} may be {bound} s old, which is no bound; write the seconds, as Latest(60)"
+        for field, bound in (("features", "inf"), ("spending", "0"))
+    ]
 
 
 def test_all_faults_come_at_once_in_order_of_place() -> None:
@@ -87,7 +111,7 @@ def test_all_faults_come_at_once_in_order_of_place() -> None:
         "  shop.toml:3  unit `hot` lists `Scorr`, which app shop does not have. "
         "Known: Desk, Hurried, Spending.",
         "  shop.toml:4  `speed` is no key of unit `hot`. "
-        "Known: components, cpu, environment, gpu, memory_mb, replicas, sidecars.",
+        f"Known: {', '.join(sorted(Unit.__struct_fields__))}.",
         "  shop.toml:5  limits of `Dsk`, which app shop does not have. Nearest: `Desk`.",
     ]
 

@@ -11,7 +11,7 @@ shop under shop.toml
 
 units
   all  1 replica, 1 cpu, 512 MB, 0.5 gpu
-    Spending, Intake, Features, Scorer, Desk, Hurried, sidecar audit
+    Spending, Intake, Features, Scorer, Desk, Hurried, sidecar requests
 
 components
   Intake  (64 calls at once, 1024 waiting)
@@ -71,10 +71,15 @@ answers that may vary (recorded before use)
 
 warnings
   shop.toml:5  unit `all` has a GPU and runs 6 components; infer in a unit of its own
+  shop.toml:6  unit `all` gets no sidecar requests: only one in a process of its own does
 """
 
 
 def test_a_plan_is_shown_whole() -> None:
-    text = '[component.Desk]\ndeadline_s = 0.25\n[unit.all]\ngpu = 0.5\nsidecars = ["audit"]'
+    text = '[component.Desk]\ndeadline_s = 0.25\n[unit.all]\ngpu = 0.5\nsidecars = ["requests"]'
     made = planned(*SHOP, Hurried, text=f"{text}\n[setting]\nScorer.threshold = 0.5")
-    assert expansion(made) == SHOWN
+    shown, _, warned = expansion(made).partition("warnings\n")
+    loose, _, expected = " ".join(warned.split()), *SHOWN.partition("warnings\n")[1:]
+    assert shown == SHOWN.partition("warnings\n")[0]
+    assert warned.endswith(expected)
+    assert loose.count(" is read without waiting, and nothing holds it to its bound yet, ") == 2

@@ -12,6 +12,7 @@ from allotrope import (
     App,
     Count,
     Event,
+    Expired,
     Failed,
     Fault,
     Lost,
@@ -172,7 +173,7 @@ async def test_load_does_not_decide_an_answer(tmp_path: Path) -> None:
     assert await asyncio.gather(*asked) == [f"c{n}" for n in range(6)]
     await host.settled()
     assert await host.of(Worker).rows() == tuple(f"j{n}" for n in range(6))
-    assert host.effects.parked == 0
+    assert host.site.parked == 0
     await host.close()
 
 
@@ -192,7 +193,7 @@ async def test_faults_leave_nothing_behind(tmp_path: Path, preset: str) -> None:
         with pytest.raises(Bad):
             await host.tell("Worker.refuse", (str(number),))
     await host.settled()
-    host.effects.recent.clear()
+    host.site.effects.recent.clear()
     gc.collect()
     assert sum(isinstance(thing, Bad) for thing in gc.get_objects()) < 20
     await host.close()
@@ -218,7 +219,7 @@ async def test_a_component_that_cannot_be_built_leaves_the_folder_free(tmp_path:
             await self.done.put(job.id, job.id)
 
     with pytest.raises(OSError, match="no device"):
-        build(App("broken", Broken), "modular-monolith", tmp_path)
+        build(App("work", Broken), "modular-monolith", tmp_path)
     host = await opened(tmp_path)
     await host.close()
 
@@ -303,7 +304,7 @@ PRESETS = pytest.mark.parametrize("preset", ["monolith", "modular-monolith"])
 async def test_more_than_a_thousand_events_of_one_handler_keep_their_order(
     tmp_path: Path, preset: str
 ) -> None:
-    host = await opened(tmp_path, App("split", Splitter), preset)
+    host = await opened(tmp_path, App("work", Splitter), preset)
     await host.publish(Burst("a", 1_203))
     await host.settled()
     assert await host.of(Splitter).numbers("a") == tuple(range(1_203))
@@ -316,7 +317,7 @@ async def test_a_cancelled_future_inside_a_handler_is_its_failure(tmp_path: Path
     await host.publish(Job("a"))
     await host.publish(Job("a"))
     await host.settled()
-    assert host.effects.parked == 2
+    assert host.site.parked == 2
     with pytest.raises(Failed, match="StopIteration"):
         await host.of(Clumsy).first(("a",))
     await host.close()
@@ -367,5 +368,70 @@ async def test_an_accepted_input_of_another_version_is_not_passed_over(tmp_path:
     host = await opened(tmp_path)
     await host.publish(Job("a"))
     await host.close()
-    with pytest.raises(Refused, match="an unfinished Job, which this app does not know"):
-        await opened(tmp_path, App("split", Splitter))
+    with pytest.raises(
+        Refused, match=r"an unfinished Job, waits for Worker\.work, which this app does not have"
+    ):
+        await opened(tmp_path, App("work", Splitter))
+
+
+@PRESETS
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, float("nan")])
+async def test_a_deadline_that_has_passed_runs_nothing(
+    tmp_path: Path, preset: str, deadline_s: float
+) -> None:
+    host = await opened(tmp_path, APP, preset)
+    GATE["model"].set()
+    for request in ("", "r"):
+        late = Input(request=request, deadline_s=deadline_s)
+        with pytest.raises(Expired, match=r"Job: the deadline, .* nothing ran"):
+            await host.publish(Job("a"), late)
+        with pytest.raises(Expired, match=r"Worker\.ask: the deadline, .* nothing ran"):
+            await host.tell("Worker.ask", ("x",), late)
+    assert host.flights.newest == 0
+    assert await host.tell("Worker.ask", ("y",), Input(request="r")) == "y"
+    await host.close()
+
+
+class Ping(Event, key="id"):
+    id: str
+    left: int
+
+
+class Pong(Event, key="id"):
+    id: str
+    left: int
+
+
+@component
+class Players:
+    heard: Table[int]
+
+    @on(Ping)
+    async def ping(self, ping: Ping) -> Pong | None:
+        await self.heard.put(ping.id, (await self.heard.get(ping.id) or 0) + 1)
+        return Pong(ping.id, ping.left - 1) if ping.left else None
+
+    @on(Pong)
+    async def pong(self, pong: Pong) -> Ping | None:
+        await self.heard.put(pong.id, (await self.heard.get(pong.id) or 0) + 1)
+        return Ping(pong.id, pong.left - 1) if pong.left else None
+
+    @query
+    async def count(self, id: str) -> int:
+        return await self.heard.get(id) or 0
+
+
+@PRESETS
+async def test_events_that_go_round_for_ever_are_ended(
+    tmp_path: Path, preset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = await opened(tmp_path, App("match", Players), preset)
+    await host.publish(Ping("long", 256))
+    await host.publish(Ping("endless", 1_000_000))
+    await host.settled()
+    assert await host.of(Players).count("long") == 257
+    assert await host.of(Players).count("endless") == 256  # of the last one nothing is kept
+    assert host.site.parked == 1
+    said = "Players.ping failed: its input has led through 256 steps round the cycle Players.ping -> Players.pong"
+    assert said in caplog.text
+    await host.close()

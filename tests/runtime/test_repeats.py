@@ -7,6 +7,7 @@ from allotrope.compose import document, stores
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import plan
 from allotrope.runtime.host import Host
+from allotrope.runtime.sites.here import Here
 from allotrope.runtime.wiring import Ask
 
 LOSSES = 0
@@ -44,7 +45,8 @@ def losing(operation: Operation, ask: Ask) -> Ask:
 async def test_lost_answers_are_asked_for_again_within_a_budget() -> None:
     global LOSSES
     made = plan(App("echo", Echo), document("loopback"))
-    host = Host(made, stores("none", 1, None), {"loopback": losing})
+    log, ledger = stores("none", 1, None)
+    host = Host(made, log, Here(made, ledger, {"loopback": losing}))
     await host.start()
     echo = host.of(Echo)
     LOSSES = 8

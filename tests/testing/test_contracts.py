@@ -31,10 +31,10 @@ def test_a_log_that_forgets_requests_is_found() -> None:
 
 def test_a_ledger_that_takes_an_effect_twice_is_found() -> None:
     class Greedy(MemoryLedger):
-        async def commit(self, effect: Commit) -> None:
+        async def commit(self, effect: Commit) -> bool:
             for table, key, row in effect.writes:
                 self._tables.setdefault(table, {})[key] = row
-            await super().commit(effect)
+            return await super().commit(effect)
 
     with pytest.raises(AssertionError) as failed:
         contract_holds(LEDGER, lambda folder: Greedy(), durable=False)

@@ -2,6 +2,7 @@ import inspect
 import subprocess
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from allotrope import compose
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.messages import Fault
 from allotrope.testing.presets import START, Live, every_preset, live
+from tests.cli import shop
+from tests.evidence.clean.caught import app as caught
 from tests.evidence.clean.counter import Clerk as Counter
 from tests.evidence.clean.counter import app as counter
 from tests.evidence.clean.failing import app as failing
@@ -44,6 +47,7 @@ async def test_commands_reply_publish_and_raise_their_faults(live: Live) -> None
     again = [await live.tell("Till.pay", "ann", 30.0, request="same") for _ in range(2)]
     with pytest.raises(Broke) as broke:
         await live.tell("Till.pay", "ann", 1000.0)
+    assert live.events(Paid) == ()  # nobody has waited for them
     await live.settled()
     assert again == [Paid("ann", 30.0)] * 2
     assert (broke.value.short, await live.of(Till).balance("ann")) == (850.0, 150.0)
@@ -67,6 +71,22 @@ async def test_views_can_be_read(live: Live) -> None:
     await live.publish(ordered(amount=2.5))
     await live.settled()
     assert (await live.of(Spending).of("ann", START)).total == 2.5
+
+
+@every_preset(caught, seeds=2)
+async def test_events_are_known_once_all_has_settled(live: Live) -> None:
+    await live.publish(ordered())
+    assert live.events(Noted) == ()  # under any preset, so that a test which forgets to wait fails under all
+    await live.settled()
+    assert live.events(Noted) == (Noted("o1", "5"),)
+
+
+@every_preset(shop.app)
+async def test_what_a_handler_raised_is_known_wherever_it_ran(live: Live) -> None:
+    await live.publish(shop.Ordered("o1", "ann", Decimal(13), START))
+    await live.settled()
+    (failure,) = live.failures()
+    assert failure.startswith("Till.price on Ordered: Failed: Till.price failed: ValueError")
 
 
 @every_preset(counter, presets=["monolith"])
@@ -124,6 +144,7 @@ async def test_a_handler_that_fails_fails_the_test_unless_it_asks() -> None:
             await it.publish(ordered(3))
     async with live(failing, "monolith") as it:
         await it.publish(ordered(3))
+        await it.settled()
         assert len(it.failures()) == 1
 
 

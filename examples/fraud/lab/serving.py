@@ -6,6 +6,7 @@ It chooses no days and prints nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import json
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +33,8 @@ from examples.fraud.lab.stream import Arrival
 from examples.fraud.models import MODEL
 
 TOPOLOGY = "topology.toml"
+MARK = "# Made by `python -m examples.fraud`, which empties this folder when it is run again."
+LEFT = (".db", ".db-wal", ".db-shm", ".db-journal", compose.CONTRACT)
 IN_FLIGHT = 16
 TRACED = 220.0  # euros; terminals ask for a trace of what is above
 ALONE = 1000  # inputs of the first day sent one at a time, for the latency without a queue
@@ -40,7 +44,7 @@ Watch = Callable[[int], None]  # told how many more inputs are through
 
 @dataclass(slots=True)
 class Tally:
-    """What sending has cost: times in seconds, of the wall clock and of the CPU of this process.
+    """What sending has cost: times in seconds, of the wall clock and of the CPU of all processes.
 
     `latency_s` is from publishing a payment until its last effect is committed; `origins` tells the place of
     each payment in the log, `traced` which payments were surely traced.
@@ -68,20 +72,28 @@ class Tally:
         return 1000 * ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else 0.0
 
 
-def emptied(folder: Path, *, keep: bool) -> None:
+def emptied(folder: Path, *, keep: bool, say: Callable[[str], None]) -> None:
     """Make `folder` ready for a run: what an earlier one left there is deleted, or kept beside it.
 
-    Raises Refused while that run is alive, when the folder holds what is not ours to delete, and when it
-    cannot be written.
+    What is about to happen is told to `say`. Raises Refused while that run is alive, when the folder holds
+    anything that no run has left, and when it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         left = [path for path in folder.iterdir() if path.suffix != ".lock"]
-        if left and not (folder / TOPOLOGY).is_file():
-            raise Refused(
-                f"{folder}: holds `{left[0].name}`, which no earlier run has left; name another folder"
-            )
+        if (strange := next((path for path in left if not _ours(path)), None)) is not None:
+            text = f"{folder}: holds `{strange.name}`, which no earlier run has left"
+            raise Refused(f"{text}; nothing was touched, name another --folder")
         locks = [Lock(path.with_suffix(".db")) for path in folder.glob("*.lock")]
+        if left:
+            then = datetime.fromtimestamp((folder / TOPOLOGY).stat().st_mtime, UTC)
+            what = f"what the run of {then:%Y-%m-%d %H:%M} UTC left in {folder}"
+            aside = _beside(folder)
+            say(
+                f"{what} moves to {aside}"
+                if keep
+                else f"{what} is deleted; with --keep it would move to {aside}"
+            )
         if keep and left:
             folder.rename(_beside(folder))
             folder.mkdir()
@@ -91,6 +103,14 @@ def emptied(folder: Path, *, keep: bool) -> None:
             lock.release()
     except OSError as error:
         raise Refused(f"{folder}: {error.strerror}; name a folder that can be written") from error
+
+
+def _ours(path: Path) -> bool:
+    file = path.with_name(TOPOLOGY)
+    if path.name == "models" or path.name.endswith(LEFT):
+        return file.is_file()
+    # Any app may have a topology file: only one with our mark says that the folder is ours.
+    return path == file and file.read_text("utf-8", "replace").startswith(MARK)
 
 
 def _delete(left: list[Path], locks: list[Lock]) -> None:
@@ -110,7 +130,7 @@ def topology(preset: str, folder: Path, models: Path) -> Path:
     """Write and return the topology file of a run: a preset, and where this run keeps its models."""
     file = folder / TOPOLOGY
     place = json.dumps(str(models), ensure_ascii=False)  # a string of JSON is one of TOML
-    file.write_text(f'base = "{preset}"\n\n[setting]\n"Models.folder" = {place}\n', "utf-8")
+    file.write_text(f'{MARK}\nbase = "{preset}"\n\n[setting]\n"Models.folder" = {place}\n', "utf-8")
     return file
 
 
@@ -128,7 +148,7 @@ async def send(host: Host, arrivals: Iterator[Arrival], tally: Tally, watch: Wat
             await _sent(host, arrival, tally)
             watch(1)
 
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), cpu_s()
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(width):
@@ -136,7 +156,7 @@ async def send(host: Host, arrivals: Iterator[Arrival], tally: Tally, watch: Wat
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     tally.wall_s += time.perf_counter() - wall
-    tally.cpu_s += time.process_time() - cpu
+    tally.cpu_s += cpu_s() - cpu
 
 
 async def _sent(host: Host, arrival: Arrival, tally: Tally) -> None:
@@ -182,11 +202,38 @@ async def decided(host: Host, ids: list[str]) -> dict[str, Decision]:
     return {payment: decision for payment, decision in found.items() if decision is not None}
 
 
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and, where the system tells, of those below it that still run."""
+    ticks = sum(int(field) for fields in _below().values() for field in fields[11:13])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mb() -> float:
-    """Return the memory that this process holds now; where the system does not say, the most it ever held."""
+    """Return the memory that this process and those below it hold now, what they share counted once.
+
+    Where the system does not say, it is the most that this one ever held.
+    """
     try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return sum(_held_kb(pid) for pid in ("self", *_below())) / 2**10
     except OSError:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most / 2**20 if sys.platform == "darwin" else most / 2**10
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _held_kb(pid: str) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _below() -> dict[str, list[str]]:
+    """Return the processes that this one has started, and those that they have, with what /proc/PID/stat says."""
+    every: dict[str, list[str]] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            every[file.parent.name] = file.read_text("utf-8", "replace").rpartition(")")[2].split()
+    found: dict[str, list[str]] = {}
+    known = {str(os.getpid())}
+    while fresh := {pid for pid, fields in every.items() if fields[1] in known and pid not in found}:
+        found |= {pid: every[pid] for pid in fresh}
+        known = fresh
+    return found

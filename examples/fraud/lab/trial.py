@@ -1,4 +1,4 @@
-"""A day of payments under one preset, in a process of its own: memory and CPU are of that preset alone."""
+"""A day of payments under one preset, in processes of its own: memory and CPU are of that preset alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from itertools import islice
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from examples.fraud.lab.serving import (
 )
 from examples.fraud.lab.stream import Schedule, history, streamed
 
+SLICE = 2_000  # inputs of the first day that each preset is given
 R = TypeVar("R")
 Answer = tuple[str, float, str]  # verdict, probability, version of the model
 
@@ -56,7 +58,7 @@ class Setting:
 
 
 def figures(preset: str, setting: Setting) -> Figures:
-    """Return how a preset does on the first day of a schedule, after it has seen the history."""
+    """Return how a preset does on the first inputs of a schedule, after it has seen the history."""
     with tempfile.TemporaryDirectory(prefix="allotrope-") as folder:
         return asyncio.run(_figures(preset, setting, Path(folder)))
 
@@ -66,13 +68,13 @@ async def _figures(preset: str, setting: Setting, folder: Path) -> Figures:
     await host.start()
     try:
         await send(host, history(setting.payments, setting.schedule), Tally(), _unseen, IN_FLIGHT)
-        arrivals = list(streamed(setting.payments, setting.schedule.live))
+        arrivals = list(islice(streamed(setting.payments, setting.schedule.live), SLICE))
         await promote(host, setting.model, arrivals[0])
         alone, beside = await send_first(host, arrivals, _unseen)
         answers = await decided(host, [*alone.origins, *beside.origins])
+        return measured(preset, host.plan.topology.durability, (alone, beside), answers_of(answers))
     finally:
         await host.close()
-    return measured(preset, host.plan.topology.durability, (alone, beside), answers_of(answers))
 
 
 def answers_of(decisions: dict[str, Any]) -> dict[str, Answer]:
@@ -83,7 +85,7 @@ def answers_of(decisions: dict[str, Any]) -> dict[str, Answer]:
 def measured(
     preset: str, durability: str, tallies: tuple[Tally, Tally], answers: dict[str, Answer]
 ) -> Figures:
-    """Return the figures of a day that this process has just served."""
+    """Return the figures of a day that this process and its units have just served; they still run."""
     alone, beside = tallies
     return Figures(
         preset, durability, answers, beside.rate, alone.quantile_ms(0.5), alone.quantile_ms(0.99),
@@ -103,7 +105,14 @@ async def apart(function: Callable[..., R], *arguments: Any) -> R:
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(there, function, arguments))
-    process.start()
+    # Who starts it ends it, not Ctrl-C, which reaches the whole group. A child that dies of it before it has read
+    # its arguments would even keep `start` waiting for ever. The tracker, at its own start, would let Ctrl-C through.
+    resource_tracker.ensure_running()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
     there.close()
     try:
         sound, result = await asyncio.to_thread(here.recv)
@@ -120,7 +129,6 @@ async def apart(function: Callable[..., R], *arguments: Any) -> R:
 
 
 def _answer(there: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started us ends us
     try:
         there.send((True, function(*arguments)))
     except Exception as error:

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -16,10 +17,10 @@ from rich.text import Text
 
 from allotrope import compose
 from allotrope.cli.loading import AppName, planned
-from allotrope.evidence.check import Layout, Place, Request, Verdict, varying
+from allotrope.evidence.check import Divergence, Layout, Request, Verdict, varying
 from allotrope.evidence.check import Progress as Report
 from allotrope.evidence.check import check as checked
-from allotrope.evidence.compare import Counts
+from allotrope.evidence.compare import Amounts
 from allotrope.evidence.hints import ALONE, hint
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused
@@ -27,7 +28,7 @@ from allotrope.planning.plans import Plan
 from allotrope.runtime.telemetry.secrets import mask
 
 REFERENCE = "monolith"
-WORKER = ("-m", "allotrope.cli.worker")
+WORKER = ("-m", "allotrope.cli.workers.trial")
 SEVERAL = 3  # names of runs to list before the rest is counted
 COMPARED = ("inputs", "deliveries", "events", "rows", "figures")
 DISTURBED = ("repeats", "doubled", "kills")
@@ -77,12 +78,28 @@ def layouts(presets: str, topologies: Sequence[str]) -> tuple[str, ...]:
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """Yield a function that draws how far a check is, on a terminal; elsewhere it draws nothing."""
+    """Yield a function that shows on stderr how far a check is: a bar on a terminal, elsewhere a line now and then."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("comparing runs", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def lines(every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> Report:
+    """Return a function that writes a line to stderr, at most one in `every_s` seconds."""
+    began = told = now()
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        if now() - told >= every_s:
+            told = now()
+            print(f"compared {done} of {total} runs in {told - began:.0f} s", file=sys.stderr, flush=True)
+
+    return report
 
 
 class Sheet:
@@ -128,7 +145,7 @@ class Sheet:
         table.add_column("layout", no_wrap=True, overflow="ellipsis")
         for name in names:
             table.add_column("view figures" if name == "figures" else name, justify="right", no_wrap=True)
-        total = Counts()
+        total = Amounts()
         for layout, counts in self.verdict.counts.items():
             total.add(counts)
             table.add_row(layout, *(f"{getattr(counts, name):,}" for name in names))
@@ -170,7 +187,7 @@ class Sheet:
         elif self.verdict.followed:
             yield Text(f"They differ at: {', '.join(sorted(self.verdict.followed))}.")
 
-    def _runs(self, place: Place) -> str:
+    def _runs(self, place: Divergence) -> str:
         """Return how many runs show it, and the first of them, to be run again."""
         if not place.first.rank and any(seed == 0 for _, seed in place.runs):
             return "the reference itself"

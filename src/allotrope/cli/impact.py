@@ -9,15 +9,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from allotrope import compose
-from allotrope.cli.loading import Folder
+from allotrope.cli.loading import Folder, screen
 from allotrope.evidence.archive.impact import Consequence
 from allotrope.evidence.archive.impact import impact as consequence_of
 from allotrope.evidence.archive.names import Archive, Found
 from allotrope.kernel.errors import Refused
 
 NAME = Parameter(
-    help="An origin (42), an event (42/Intake.accept#000), a decision, a request id or a trace id."
+    help="An origin (42), an event (42/Intake.accept#000), a decision, a request id, a trace id or a key."
 )
+_OTHERS = 5  # inputs to name before the rest is counted
 _ROWS = 3  # of one table that are named before the rest is counted
 
 
@@ -25,29 +26,40 @@ def impact(identifier: Annotated[str, NAME], /, *, folder: Folder = compose.FOLD
     """List all that came of an input, an event or a decision: events, decisions, rows, parked deliveries."""
     archive = Archive(folder)
     found = archive.find(identifier)
-    show(archive, found, Console(soft_wrap=True))
+    show(archive, found, screen())
     archive.close()
     return 0
 
 
 def show(archive: Archive, found: Found, console: Console) -> None:
-    """Print the trees of all inputs found. Refused when no durable host has kept anything of them."""
+    """Print the trees of all inputs found. Refused when nothing of them has been kept."""
     known = [
         origin
         for origin in found.origins
         if archive.history.events(origin) or archive.history.records(origin)
     ]
     if not known:
-        raise Refused(
-            f"no decisions are kept of it in {archive.folder}: the app ran with durability none, "
-            f"or they have aged. Kept: {archive.kept()}"
-        )
+        why = archive.history.passed_over() or "no operation took it, or it has aged"
+        raise Refused(f"no decision of it is kept in {archive.folder}: {why}.\nKept: {archive.kept()}")
     for origin in known:
         root = consequence_of(archive.history, origin, found.path, found.operation)
         tree = Tree(_event(root, whole=True), guide_style="dim")
-        _grow(tree, root)
+        _grow(tree, root, "" if archive.history.counts else "  (not in the log yet)")
         console.print(tree, soft_wrap=False)
         console.print(f"in all: {counted(root.totals())}", highlight=False)
+    show_beside(archive, found, console)
+
+
+def show_beside(archive: Archive, found: Found, console: Console) -> None:
+    """Print what else the name stands for, and whether some decisions may be missing."""
+    if found.others:
+        named = [f"{origin} {archive.history.kind(origin)}".strip() for origin in found.others[:_OTHERS]]
+        more = f" and {len(found.others) - _OTHERS:,} more" if len(found.others) > _OTHERS else ""
+        head = f"the newest input with this key, {found.origins[0]}; older are "
+        console.print(f"{head}{', '.join(named)}{more}", style="dim", highlight=False)
+    sampled = all(record.trace for origin in found.origins for record in archive.history.records(origin))
+    if not sampled and (why := archive.history.passed_over()):
+        console.print(f"some may be missing: {why}", style="dim", highlight=False)
 
 
 def counted(totals: Counter[str]) -> str:
@@ -61,7 +73,7 @@ def _number(count: int, name: str) -> str:
     return f"{count:,} {name}{'s' * (count != 1)}"
 
 
-def _event(event: Consequence, *, whole: bool = False) -> Text:
+def _event(event: Consequence, missing: str = "", *, whole: bool = False) -> Text:
     text = Text()
     text.append(event.kind or "unknown", style="bold cyan" if not whole else "bold")
     if event.event is not None and event.event.key:
@@ -69,12 +81,12 @@ def _event(event: Consequence, *, whole: bool = False) -> Text:
     text.append(f"  {event.name if whole else event.name.rpartition('/')[2]}", style="dim")
     if whole and event.event is not None and event.event.request:
         text.append(f"  request {event.event.request}", style="dim")
-    if event.event is None and not whole:
-        text.append("  (not in the log yet)", style="yellow")
+    if event.event is None:
+        text.append(missing, style="yellow")
     return text
 
 
-def _grow(tree: Tree, event: Consequence) -> None:
+def _grow(tree: Tree, event: Consequence, missing: str) -> None:
     for decision in event.decisions:
         record = decision.record
         text = Text(record.title, style="bold green" if not record.error else "bold red")
@@ -87,7 +99,7 @@ def _grow(tree: Tree, event: Consequence) -> None:
         for line in _written(record.writes):
             below.add(Text(line, style="magenta"))
         for child in decision.events:
-            _grow(below.add(_event(child)), child)
+            _grow(below.add(_event(child, missing)), child, missing)
 
 
 def _written(writes: tuple[tuple[str, str, bytes | None], ...]) -> list[str]:

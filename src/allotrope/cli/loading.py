@@ -1,15 +1,17 @@
 """What most verbs begin with: the app by its name, its plan, and the words that their options share."""
 
+import sys
 import traceback
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from allotrope import compose
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused
-from allotrope.planning.plans import Plan, plan
+from allotrope.planning.plans import Plan
 
 AppName = Annotated[
     str, Parameter(help="The module that holds the app: `examples.fraud`, or `package.module:variable`.")
@@ -20,8 +22,19 @@ TopologyName = Annotated[
 Folder = Annotated[Path, Parameter(name=["--folder", "-f"], help="Where the app keeps its files.")]
 
 
+def screen() -> Console:
+    """Return stdout as a console: a terminal gets lines broken between words, a file or a pipe whole ones."""
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
 def loaded(name: str) -> App:
     """Return the app of a module. Refused, with the line of the user's code, when it cannot be imported."""
+    if (path := Path(name.partition(":")[0])).suffix == ".py" or len(path.parts) > 1:
+        module = ".".join(part for part in path.with_suffix("").parts if part not in (".", "..", path.anchor))
+        raise Refused(
+            f"`{name}` is a path; an app is named by its module, from the folder where it can be imported: "
+            f"`{module.removesuffix('.__init__')}`"
+        )
     try:
         return compose.load(name)
     except Refused:
@@ -36,4 +49,4 @@ def loaded(name: str) -> App:
 
 def planned(name: str, topology: str) -> Plan:
     """Return the plan of an app under a topology."""
-    return plan(loaded(name), compose.document(topology))
+    return compose.planned(loaded(name), compose.document(topology))

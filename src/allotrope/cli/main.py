@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -22,10 +23,27 @@ VERBS = {
 
 A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data": {...}}, with `at`,
 `request` and `tenant` beside them. Answers come as JSON lines on stdout, all else on stderr.""",
+    "serve": """Serve an app over HTTP: every query, command and event, with an OpenAPI page at /docs.
+
+It listens on this machine only until there is a key: see `allotrope keys`.""",
+    "keys": "Make, list and revoke API keys: `keys new NAME`, `keys ls`, `keys revoke NAME`.",
+    "contract": "Write what others rely on in an app; compare contracts, make stubs, keep samples of events.",
+    "proto": "Print the gRPC contract of an app: what `serve --grpc PORT` offers.",
     "check": "Replay one input through all presets and compare the answers.",
     "trace": "Draw what happened to a request, with times.",
     "replay": "Compute a recorded decision again, and say whether it comes out the same.",
     "impact": "List all that came of an input, an event or a decision.",
+    "ps": "List the processes of a running app.",
+    "top": "Watch the processes of a running app.",
+    "logs": "Show the log lines of all units, merged by time: `logs UNIT -F` follows one.",
+    "requests": "Show calls, errors and times by operation, as the sidecars of the units have seen them.",
+    "scale": "Have more or fewer replicas of a unit: `scale UNIT COUNT`.",
+    "roll": "Replace the replicas of a unit, or of all, one by one while requests go on.",
+}
+PLACES = {  # of the verbs that are not a file beside this one
+    **{verb: f"net.{verb}" for verb in ("serve", "keys", "proto")},
+    "contract": "versions.contract",
+    **{verb: f"fleet.{verb}" for verb in ("ps", "top", "logs", "scale", "roll", "requests")},
 }
 OWN_DEBUG = {"replay"}  # verbs for which --debug means a debugger
 ERRORS = (Refused, Failed, Lost, Fault)
@@ -38,7 +56,7 @@ cli = App(
     result_action="return_value",
 )
 for _verb, _says in VERBS.items():
-    cli.command(f"allotrope.cli.{_verb}:{_verb}", name=_verb, help=_says)
+    cli.command(f"allotrope.cli.{PLACES.get(_verb, _verb)}:{_verb}", name=_verb, help=_says)
 
 
 @cli.meta.default
@@ -65,6 +83,10 @@ def refusal(message: str) -> int:
     """Print why nothing was done, and return the exit code that says so."""
     lines = mask(message).splitlines() or [""]
     if sys.stderr.isatty():
+        from allotrope.planning.text import folded
+
+        columns = shutil.get_terminal_size().columns
+        lines = [piece for line in lines for piece in folded(line, columns)] or [""]
         head, _, rest = lines[0].partition(": ")
         lines[0] = f"\033[1;31m{head}:\033[0m {rest}"
     print("\n".join(lines), file=sys.stderr)

@@ -23,16 +23,20 @@ Parent = Annotated[Path, Parameter(name=["--folder", "-f"], help="Where its fold
 def new(name: Name, /, *, folder: Parent = Path()) -> int:
     """Write a small working app with a test that runs under every preset."""
     target = folder / name
+    if name.isidentifier() and target.exists():
+        raise Refused(f"{target} is there already; choose another name, another --folder, or remove it")
     if reason := unusable(name):
         raise Refused(f"an app cannot be called `{name}`: {reason}")
-    if target.exists():
-        raise Refused(f"{target} is there already; choose another name, another --folder, or remove it")
     if not folder.is_dir():
         raise Refused(f"{folder} is no folder; make it first, or choose another --folder")
-    for path, text in files(name):
-        where = target / path
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_text(text, "utf-8")
+    try:
+        for path, text in files(name):
+            where = target / path
+            where.parent.mkdir(parents=True, exist_ok=True)
+            where.write_text(text, "utf-8")
+    except OSError as error:
+        text = f"{error.filename or target}: {error.strerror}; choose a --folder that can be written"
+        raise Refused(text) from None
     print(f"{name} is written. Begin with {target}/README.md, or at once:\n")
     print(f"    cd {target}")
     print(f"    allotrope plan {name}     # what runs where")

@@ -1,13 +1,49 @@
-"""`allotrope plan`: what a topology makes of an app."""
+"""`allotrope plan`: what a topology makes of an app, and what it changes for one that runs."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from allotrope import compose
-from allotrope.cli.loading import AppName, TopologyName, planned
+from allotrope.cli.loading import AppName, TopologyName, planned, screen
+from allotrope.kernel.errors import PlanRefused
+from allotrope.planning.contracts.agreement import against as differences
+from allotrope.planning.contracts.changes import Change, told
+from allotrope.planning.contracts.moves import moved
+from allotrope.planning.plans import Plan
+from allotrope.planning.plans import plan as plan_of
 from allotrope.runtime.telemetry.secrets import mask
 
+Against = Annotated[
+    str,
+    Parameter(
+        help="What runs now: a contract file, the folder of a running app, or another topology of this app."
+    ),
+]
 
-def plan(app: AppName, /, *, topology: TopologyName = compose.DEFAULT) -> int:
+
+def plan(app: AppName, /, *, topology: TopologyName = compose.DEFAULT, against: Against = "") -> int:
     """Show what runs where, or every reason why it cannot."""
-    from allotrope.planning.text import expansion
+    from allotrope.planning.text import WIDTH, expansion
 
-    print(mask(expansion(planned(app, topology))).rstrip())
+    found = planned(app, topology)
+    compose.check_devices(found)
+    changes = _changes(found, against) if against else None
+    width = shutil.get_terminal_size((WIDTH, 0)).columns  # of the terminal or of COLUMNS, where there is one
+    print(mask(expansion(found, width)).rstrip())
+    if changes is not None:
+        screen().print(f"\nagainst {against}\n{told(changes)}", markup=False)
     return 0
+
+
+def _changes(new: Plan, against: str) -> tuple[Change, ...]:
+    """Return what a plan changes. PlanRefused when what runs and what is planned cannot stand side by side."""
+    if Path(against).suffix == ".toml" or against in compose.presets():
+        changes = moved(plan_of(new.app, compose.document(against)), new)
+    else:
+        changes = differences(new.app, compose.contract_at(against))
+    if refused := tuple(str(change) for change in changes if not change.compatible):
+        raise PlanRefused(f"{new.app.name} against {against}; nothing was stopped or started", refused)
+    return changes

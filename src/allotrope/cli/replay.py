@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from allotrope import compose
-from allotrope.cli.impact import NAME
-from allotrope.cli.loading import AppName, Folder, TopologyName, planned
-from allotrope.evidence.archive.names import Archive
+from allotrope.cli.impact import NAME, show_beside
+from allotrope.cli.loading import AppName, Folder, TopologyName, planned, screen
+from allotrope.evidence.archive.names import Archive, Found
 from allotrope.evidence.archive.replay import Replayed, chosen, run_replay
 from allotrope.kernel.errors import Refused
 from allotrope.runtime.records import Record
@@ -43,15 +43,17 @@ def replay(
     """
     plan = planned(app, choice.topology)
     archive = Archive(choice.folder)
-    records = _records(archive, identifier, choice)
-    archive.close()
+    console = screen()
+    found = archive.find(identifier)
+    records = _records(archive, identifier, found, choice)
     if choice.debug and len(records) > 1:
         names = "\n".join(f"  {record.name}/{record.title}" for record in records[:_SHOWN])
         raise Refused(f"`{identifier}` is {len(records)} decisions; --debug takes one:\n{names}")
-    console = Console(soft_wrap=True)
     results = [run_replay(plan, record, debug=choice.debug) for record in records]
     for result in results:
         _show(result, console)
+    show_beside(archive, found, console)
+    archive.close()
     different = sum(bool(result.differences) for result in results)
     if len(results) > 1:
         console.print(f"\n{len(results) - different:,} equal, {different:,} different", highlight=False)
@@ -62,18 +64,21 @@ def replay(
     return 1 if different else 0
 
 
-def _records(archive: Archive, identifier: str, choice: Choice) -> list[Record]:
-    found = archive.find(identifier)
+def _records(archive: Archive, identifier: str, found: Found, choice: Choice) -> list[Record]:
     every = [record for origin in found.origins for record in archive.history.records(origin)]
     records = chosen(every, found.path, choice.operation or found.operation)
     if records:
         return records
+    why = archive.history.passed_over()
     if every:
         names = ", ".join(f"{record.name}/{record.title}" for record in every[:_SHOWN])
-        raise Refused(f"`{identifier}` has no such decision; there are {names}")
+        wanted = choice.operation or f"{found.path}/{found.operation}".strip("/")
+        raise Refused(
+            f"`{identifier}`: no decision {wanted} is kept; there are {names}" + (why and f".\n{why}")
+        )
     raise Refused(
-        f"no decision of `{identifier}` is kept in {archive.folder}: the app ran with durability "
-        f"none, or it has aged. Kept: {archive.kept()}"
+        f"no decision of `{identifier}` is kept in {archive.folder}: "
+        f"{why or 'no operation took it, or it has aged'}.\nKept: {archive.kept()}"
     )
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,13 +15,17 @@ from cyclopts import Parameter
 from allotrope import compose
 from allotrope.cli.lines import Feed, lines_of
 from allotrope.cli.loading import AppName, Folder, TopologyName, planned
-from allotrope.kernel.errors import Refused
+from allotrope.cli.stopping import INTERRUPTED, keep_journal, on_signals, started
+from allotrope.kernel.errors import Lost, Refused
+from allotrope.launch import gathered, gauges
 from allotrope.planning.plans import Plan
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Options
-from allotrope.runtime.telemetry.journal import Level, Style, configure
-from allotrope.runtime.telemetry.metrics import Gauges, serve
+from allotrope.runtime.telemetry.journal import JsonLines, Level, Style, configure
+from allotrope.runtime.telemetry.meters import Elsewhere
+from allotrope.runtime.telemetry.metrics import serve
 
+log = logging.getLogger("allotrope")
 GRACE_S = 10.0
 SURVIVES = {
     "none": "all is gone when it ends",
@@ -54,16 +58,8 @@ def run(app: AppName, /, *, settings: Annotated[Settings, Parameter(name="*")] =
     configure(settings.log, settings.log_level)
     plan = planned(app, settings.topology)
     source = _opened(settings.input)
-    with asyncio.Runner(loop_factory=_loop()) as runner:
+    with asyncio.Runner(loop_factory=compose.fast_loop()) as runner:
         return runner.run(_serve(plan, settings, source))
-
-
-def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not on this platform
-        return None
-    return uvloop.new_event_loop
 
 
 def _opened(name: str) -> int | None:
@@ -80,11 +76,14 @@ async def _serve(plan: Plan, settings: Settings, source: int | None) -> int:
     host = compose.build(
         plan.app, plan, settings.folder, Options(sinks=compose.sinks(plan.app, settings.folder))
     )
-    stopping, metrics = _on_signals(), None
+    keep_journal(plan, settings.folder)
+    stopping, metrics = on_signals(_say), None
     try:
-        await host.start()
+        with _starting(plan):
+            if not await started(host, stopping):
+                return INTERRUPTED
         if settings.metrics is not None:
-            metrics = serve(settings.metrics, host.services.meters, gauges(host))
+            metrics = serve(settings.metrics, host.services.meters, gauges(host), gathered(host))
         _say(_greeting(plan, settings, metrics.address if metrics else ""))
         begun, feed = time.monotonic(), Feed(host, sys.stdout)
         with _progress(feed, host, settings.input):
@@ -112,23 +111,6 @@ async def _until_the_end(host: Host, feed: Feed, source: int | None, stopping: a
         feeding.result()
 
 
-def _on_signals() -> asyncio.Event:
-    """Return an event that the first signal sets; the second ends the process as it is."""
-    stopping = asyncio.Event()
-
-    def stop() -> None:
-        if stopping.is_set():
-            _say("stopped at once")
-            os._exit(130)
-        stopping.set()
-        _say("\nstopping: finishing what has begun; Ctrl-C again stops at once")
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    return stopping
-
-
 async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> int:
     """Drain, say what was finished, and return the exit code."""
     failure = host.stopped
@@ -136,17 +118,18 @@ async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> in
         await host.close()
         await feed.abandon()
         raise Refused(f"{host.plan.app.name} has stopped itself: {failure}") from failure
-    finished = await host.drain(GRACE_S)
+    # Before it closes: a collector of spans that is away may keep it for seconds.
+    seconds = time.monotonic() - begun
+    finished, calls = await _drained(host)
     await feed.abandon()
-    tally, seconds = feed.tally, time.monotonic() - begun
-    inputs = sum(meter.calls for meter in host.services.meters.values())
-    words = [f"{inputs:,} calls"]
+    tally = feed.tally
+    words = [f"{calls:,} calls"]
     if tally.read:
         rate = f" ({tally.answered / seconds:,.0f}/s)" if tally.answered > 1 else ""
         words.insert(0, f"{tally.answered:,} lines answered in {seconds:.1f} s{rate}")
     words += [f"{tally.faults:,} with a declared fault"] if tally.faults else []
     words += [f"{tally.refused:,} refused, first line {tally.first_refused}"] if tally.refused else []
-    words += [f"{host.effects.parked:,} parked"] if host.effects.parked else []
+    words += [f"{host.site.parked:,} parked"] if host.site.parked else []
     left = len(host.flights.flows)
     if not finished:
         after = "the next start takes them up" if host.durable else "they are lost: durability is none"
@@ -155,38 +138,65 @@ async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> in
     return 1 if tally.refused or not finished else 0
 
 
+async def _drained(host: Host) -> tuple[bool, int]:
+    """Return whether all was finished, and how many calls were made: units elsewhere take their counters with them."""
+    until = time.monotonic() + GRACE_S
+    away: Elsewhere = {}
+    if host.site.engine is not None:
+        with contextlib.suppress(TimeoutError, Lost):
+            async with asyncio.timeout(GRACE_S):
+                await host.settled()
+        away = await host.site.meters()
+    finished = await host.drain(max(until - time.monotonic(), 1.0))
+    places = (host.services.meters, *away.values())
+    return finished, sum(meter.calls for meters in places for meter in meters.values())
+
+
 # -- what a person sees
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Tell a person on stderr; whoever reads JSON lines there gets no others."""
+    receivers = [each for each in logging.getLogger().handlers if not isinstance(each, logging.FileHandler)]
+    if any(isinstance(receiver.formatter, JsonLines) for receiver in receivers):
+        log.info("%s", "; ".join(" ".join(line.split()) for line in text.strip().splitlines()))
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _greeting(plan: Plan, settings: Settings, metrics: str) -> str:
     durability = plan.topology.durability
-    kept = f", in {settings.folder}" if durability != "none" else f"; traces in {settings.folder}"
+    kept = f", in {settings.folder}"
+    if durability == "none":
+        kept = f"; traces and newest decisions in {settings.folder}"
     lines = [
         f"{plan.app.name} under {plan.name.removesuffix('.toml')}",
         f"  durability  {durability}: {SURVIVES[durability]}{kept}",
     ]
     source = {"": "", "-": "stdin"}.get(settings.input, settings.input)
     lines += [f"  input       {source}, one JSON object a line; answers on stdout"] if source else []
+    if plan.apart:
+        images = [(unit, image.replicas) for unit, image in plan.topology.unit.items()]
+        counts = {unit: f"{low}" if low == high else f"{low} to {high}" for unit, (low, high) in images}
+        told = ", ".join(unit if count == "1" else f"{unit} ({count})" for unit, count in counts.items())
+        lines.append(f"  units       {len(counts)} beside this process: {told}")
+        lines.append(f"  look at it  allotrope ps --folder {settings.folder}; also top, logs, roll, scale")
     lines += [f"  metrics     {metrics}"] if metrics else []
     lines += [f"  warning     {warning}" for warning in plan.warnings]
     lines += [] if source and source != "stdin" else ["  stop it with Ctrl-C"]
     return "\n".join(lines)
 
 
-def gauges(host: Host) -> Gauges:
-    """Return what a host shows beside its counters."""
-    return {
-        "flows": ("Inputs in flight", lambda: len(host.flights.flows)),
-        "floor_origin": ("Lowest origin that may be unfinished", host.flights.floor),
-        "newest_origin": ("Origin of the newest input", lambda: host.flights.newest),
-        "parked": ("Events parked since the start", lambda: host.effects.parked),
-        "spans_dropped": ("Spans lost since the start", lambda: host.services.tracer.dropped),
-        "stopped": ("1 when nothing is taken any more", lambda: host.stopped is not None),
-    }
+@contextlib.contextmanager
+def _starting(plan: Plan) -> Iterator[None]:
+    """Say that processes are being started, where stderr is a terminal."""
+    if not (plan.apart and sys.stderr.isatty()):
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"starting {len(plan.units)} units"):
+        yield
 
 
 @contextlib.contextmanager

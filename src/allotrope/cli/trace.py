@@ -10,11 +10,11 @@ from rich.text import Text
 
 from allotrope import compose
 from allotrope.cli import impact
-from allotrope.cli.loading import Folder
+from allotrope.cli.loading import Folder, screen
 from allotrope.evidence.archive.names import Archive, Found
 from allotrope.runtime.tracing import Span
 
-_BAR = (10, 40)  # how wide the widest bar may be, in characters
+_BAR = (10, 40)  # how wide the widest bar may be, in characters; below that there are none
 _LISTED = 20
 Row = tuple[str, Span]  # the lines of the tree before a name, and the span
 
@@ -27,7 +27,7 @@ def trace(
 ) -> int:
     """Draw what happened to a request, with times; without an ID, list the newest."""
     archive = Archive(folder)
-    console = Console(soft_wrap=True)
+    console = screen()
     if not identifier:
         _list(archive, console)
         return 0
@@ -40,6 +40,7 @@ def trace(
             console.print(
                 f"some spans may be missing: {lost:,} were lost, since the host made more than it could keep"
             )
+        impact.show_beside(archive, found, console)
     else:
         console.print(
             "this trace was not sampled; from the decision records, without times:\n", style="yellow"
@@ -91,12 +92,15 @@ def draw(spans: list[Span], found: Found, console: Console) -> None:
 def _timed(rows: list[Row], found: Found, width: int) -> Table:
     """Return the tree as a table; the bars take what width is left."""
     start, end = min(span.start_ns for _, span in rows), max(span.end_ns for _, span in rows)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("", "after", "took", "", ""):
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
     names = max(len(lines + span.name) for lines, span in rows)
     notes = max(0 if span.status == "ok" else len(span.status) for _, span in rows)
-    widest = min(max(width - names - notes - 30, _BAR[0]), _BAR[1])
+    places = max(len(span.place) for _, span in rows)
+    widest = min(width - names - notes - 30 - (places + 2 if places else 0), _BAR[1])
+    titles = ["", *(["at"] if places else []), "after", "took", *([""] if widest >= _BAR[0] else []), ""]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles:
+        right = title in ("after", "took")
+        table.add_column(title, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for lines, span in rows:
         good = span.status == "ok"
         name = Text(lines, style="dim").append(span.name, style="not dim" if good else "not dim bold red")
@@ -104,8 +108,11 @@ def _timed(rows: list[Row], found: Found, width: int) -> Table:
         note = Text("" if good else span.status, style="red").append(
             " <" if marked else "", style="bold yellow"
         )
-        bar = Text(_bar(span, start, end, widest), style="cyan" if good else "red")
-        table.add_row(name, _span(span.start_ns - start), _span(span.end_ns - span.start_ns), bar, note)
+        bar = Text(_bar(span, start, end, max(widest, 1)), style="cyan" if good else "red")
+        bars = (bar,) if widest >= _BAR[0] else ()  # on a narrow screen the figures have to do
+        where = (Text(span.place or "host", style="dim"),) if places else ()
+        after, took = _span(span.start_ns - start), _span(span.end_ns - span.start_ns)
+        table.add_row(name, *where, after, took, *bars, note)
     return table
 
 

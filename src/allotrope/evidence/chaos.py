@@ -23,7 +23,7 @@ class Chaos:
 
     def __init__(self, seed: int, stirs: Iterable[Stir] = ()) -> None:
         """Draw from `seed`; without `stirs` it only keeps records."""
-        self._random, self._stirs = Random(seed), frozenset(stirs)
+        self._seed, self._random, self._stirs = seed, Random(seed), frozenset(stirs)
         self.records: dict[tuple[int, str, str], Record] = {}
         self.repeats = self.pauses = 0
 
@@ -47,6 +47,14 @@ class Chaos:
     def saw(self, record: Record) -> None:
         """Keep a record."""
         self.records[(record.origin, record.path, record.title)] = record
+
+    def spread(self) -> tuple[int, tuple[str, ...]]:
+        """Return the seed and the words from which the process of a unit makes a disturbance of its own."""
+        return self._seed, tuple(sorted(self._stirs))
+
+    def strikes(self) -> bool:
+        """End the process of a unit now and then."""
+        return "kill" in self._stirs and self._random.random() < 0.01
 
     def slow(self, doors: Iterable[Door]) -> None:
         """Let queries take their time, too: else two asked at once always answer in the order asked."""

@@ -9,13 +9,13 @@ Not here: which layouts there are (`compose`), what to do about a difference (`h
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from allotrope.evidence.chaos import STIRS, Stir
-from allotrope.evidence.compare import Counts, Difference, Loose, compared, own
+from allotrope.evidence.compare import Amounts, Difference, Loose, compared, own
 from allotrope.evidence.office import Office
 from allotrope.evidence.runs import Job, Run
 from allotrope.planning.plans import Plan
@@ -32,19 +32,20 @@ class Layout(msgspec.Struct, frozen=True):
     durable: bool
 
 
-class Place(msgspec.Struct):
+class Divergence(msgspec.Struct):
     """Where answers differ: what differed first, in which runs, and what alone brings it out."""
 
     first: Difference
     runs: list[tuple[str, int]] = []  # (layout, seed)
     causes: tuple[Cause, ...] = ()
+    settings: tuple[str, ...] = ()  # what explains it: those that the topologies of these runs set otherwise
 
 
 class Verdict(msgspec.Struct, kw_only=True):
     """What a check found, by layout. Nothing compared is a failure, too."""
 
-    counts: dict[str, Counts]
-    places: dict[str, Place] = {}
+    counts: dict[str, Amounts]
+    places: dict[str, Divergence] = {}
     followed: dict[str, int] = {}  # what differs only because of those, and in how many runs
     failures: dict[str, int] = {}  # what ended with an error that nobody declared, alike in every run
 
@@ -69,7 +70,7 @@ class Verdict(msgspec.Struct, kw_only=True):
             if difference.follows:
                 self.followed[where] = self.followed.get(where, 0) + 1
                 continue
-            place = self.places.setdefault(where, Place(difference))
+            place = self.places.setdefault(where, Divergence(difference))
             place.runs.append(run)
             if difference.rank < place.first.rank:
                 place.first = difference
@@ -126,8 +127,11 @@ class Check:
         """Compare every other run with one of the first layout."""
         self.app, self.layouts, self.loose = request.app, request.layouts, request.loose
         self.seeds, self.office, self.progress = request.seeds, office, progress
-        self.found = Verdict(counts={layout.name: Counts() for layout in request.layouts})
+        self.found = Verdict(counts={layout.name: Amounts() for layout in request.layouts})
         self.done, self.total = 0, 1
+        self.unlike: dict[
+            str, dict[str, str]
+        ] = {}  # layout -> setting -> how it differs from the reference's
 
     async def verdict(self) -> Verdict:
         """Run everything and return what was found."""
@@ -142,7 +146,18 @@ class Check:
         if any(place.first.rank for place in self.found.places.values()):
             await self._narrow()
         self.found.close(self.reference)
+        for where, place in self.found.places.items():
+            if place.first.rank:
+                place.settings = tuple(self._settings(where.partition(".")[0], place))
         return self.found
+
+    def _settings(self, component: str, place: Divergence) -> Iterator[str]:
+        """Yield how the settings differ where a place does; those of its own component, if there are any."""
+        layouts = dict.fromkeys(layout for layout, _ in place.runs)
+        if all(self.unlike.get(layout) for layout in layouts):
+            found = {name: told for layout in layouts for name, told in self.unlike[layout].items()}
+            own = [told for name, told in found.items() if name.partition(".")[0] == component]
+            yield from own or found.values()
 
     def _advance(self) -> None:
         self.done += 1
@@ -156,7 +171,8 @@ class Check:
     async def _compare(self, layout: Layout, seed: int) -> None:
         run, kills = await self.office.run(self._job(layout, seed, STIRS))
         counts, differences = compared(self.reference, run, self.loose)
-        counts.kills = kills
+        counts.kills = kills + run.struck
+        self.unlike[layout.name] = _unlike(self.reference, run, layout.name)
         self.found.counts[layout.name].add(counts)
         self.found.note((layout.name, seed), differences)
         self._advance()
@@ -186,6 +202,16 @@ class Check:
         for where, alone in causes.items():
             known = [cause for cause in (*STIRS, *alone) if cause in alone]
             self.found.places[where].causes = (NOTHING,) if NOTHING in alone else tuple(dict.fromkeys(known))
+
+
+def _unlike(reference: Run, found: Run, layout: str) -> dict[str, str]:
+    ours, theirs = reference.settings, found.settings
+    return {
+        name: f"{name} is {theirs.get(name, 'left at its default')} under {layout} and "
+        f"{ours.get(name, 'left at its default')} in the reference"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    }
 
 
 async def _together(work: Iterable[Awaitable[None]]) -> None:

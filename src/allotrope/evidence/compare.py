@@ -17,6 +17,7 @@ Key = tuple[int, str, str]  # rank, path and title: the name of a step in every 
 Steps = dict[Key, Step]
 Rows = dict[str, dict[str, bytes]]
 Loose = frozenset[tuple[str, str]]  # (component, the view or component whose answers to it may vary)
+LOAD = ("Lost", "Expired", "Overloaded")
 LAST = 1 << 30  # the rank of what shows at the end only
 
 
@@ -30,7 +31,7 @@ class Difference(msgspec.Struct, frozen=True):
     follows: bool = False  # from a difference further up
 
 
-class Counts(msgspec.Struct):
+class Amounts(msgspec.Struct):
     """How much was compared, and how much disturbed."""
 
     runs: int = 0
@@ -49,18 +50,18 @@ class Counts(msgspec.Struct):
         """Return how many things were compared."""
         return self.inputs + self.deliveries + self.events + self.rows + self.figures
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "Amounts") -> None:
         """Add another's counts."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def compared(reference: Run, found: Run, loose: Loose = frozenset()) -> tuple[Counts, list[Difference]]:
+def compared(reference: Run, found: Run, loose: Loose = frozenset()) -> tuple[Amounts, list[Difference]]:
     """Return what was compared and the differences, the first in causal order first.
 
     What only follows from a loose read is none: the app has declared that it may vary.
     """
-    counts = Counts(runs=1, repeats=found.repeats, doubled=found.doubled)
+    counts = Amounts(runs=1, repeats=found.repeats, doubled=found.doubled)
     differences = own(found)
     differences += Stepwise(reference, found, counts, loose).differences()
     counts.rows, counts.figures = _size(reference.tables), _size(reference.views)
@@ -80,13 +81,13 @@ def _size(rows: Rows) -> int:
 
 def own(run: Run) -> list[Difference]:
     """Return what is wrong in one run by itself."""
-    return [Difference(finding.where, finding.what, finding.symptom) for finding in run.findings]
+    return [Difference(flaw.where, flaw.what, flaw.symptom) for flaw in run.flaws]
 
 
 class Stepwise:
     """The steps of two runs, side by side in causal order."""
 
-    def __init__(self, reference: Run, found: Run, counts: Counts, loose: Loose) -> None:
+    def __init__(self, reference: Run, found: Run, counts: Amounts, loose: Loose) -> None:
         """Count into `counts`."""
         self.ours: Steps = {(step.rank, step.path, step.title): step for step in reference.steps}
         self.theirs: Steps = {(step.rank, step.path, step.title): step for step in found.steps}
@@ -145,6 +146,9 @@ class Stepwise:
         (what, asked, ours), (_, _, theirs) = reads
         found, (name, _, _) = contrast(decoded(ours), decoded(theirs)), what.rpartition(".")
         key = brief(asked)
+        if (late := next((kind for kind in _raised(reads) if kind in LOAD), "")) and ours != theirs:
+            says = f"{given}: {what.rstrip('!')}({key}) ended with {late} there, and it did not pass that on"
+            return Difference(other.title, says, "load", other.rank)
         if name in self.tables:
             says = f"{given}: it read {name}{f'[{key}]' if key else ''} as {found.words}"
             return Difference(other.title, says, "read", other.rank, name in self.spoiled)
@@ -169,7 +173,8 @@ def _done(one: Step, other: Step) -> Contrast:
     """Return the first thing that two steps of one name did not do alike."""
     if one.error != other.error:
         ours, theirs = one.error or "an answer", other.error or "an answer"
-        return Contrast(f"it ended with {theirs:.60}, not {ours:.60}", "error")
+        symptom: Symptom = "load" if _loaded(ours, theirs) else "error"
+        return Contrast(f"it ended with {theirs:.60}, not {ours:.60}", symptom)
     if one.events != other.events:
         wanted, got = ([kind for kind, _ in step.events] for step in (one, other))
         if wanted != got:
@@ -183,6 +188,16 @@ def _done(one: Step, other: Step) -> Contrast:
         return _written(one, other)
     found = contrast(decoded(one.answer), decoded(other.answer))
     return Contrast(f"it answered {found.words}", found.symptom)
+
+
+def _loaded(*said: str) -> bool:
+    """Return whether an error says that the machine was too busy, and nothing of the input."""
+    return any(text.partition(":")[0] in LOAD for text in said)
+
+
+def _raised(reads: tuple[Any, Any]) -> Iterator[str]:
+    """Yield the class names of the errors among two entries of a tape."""
+    yield from (decoded(answer)[0] for what, _, answer in reads if what.endswith("!"))
 
 
 def _names(kinds: list[str]) -> str:
@@ -200,14 +215,15 @@ def _written(one: Step, other: Step) -> Contrast:
     return Contrast("it wrote the same rows in another order", "order")
 
 
-def _outcomes(reference: Run, found: Run, counts: Counts, known: set[str]) -> Iterator[Difference]:
+def _outcomes(reference: Run, found: Run, counts: Amounts, known: set[str]) -> Iterator[Difference]:
     """Yield what callers got otherwise; that of a command was found among the steps already."""
     for number, (one, other) in enumerate(zip(reference.outcomes, found.outcomes, strict=True), 1):
         if other == ("", ""):  # asked of an earlier life of a run that was killed
             continue
         counts.inputs += 1
         if one != other and other[0] not in known:
-            symptom: Symptom = "order" if sorted(one[1]) == sorted(other[1]) else "value"
+            alike: Symptom = "order" if sorted(one[1]) == sorted(other[1]) else "value"
+            symptom: Symptom = "load" if _loaded(one[1], other[1]) else alike
             yield Difference(
                 other[0], f"input {number} got {other[1]:.70}, not {one[1]:.70}", symptom, number
             )

@@ -8,7 +8,18 @@ import msgspec
 from allotrope.kernel import codec
 
 Symptom = Literal[
-    "value", "order", "rounding", "error", "events", "read", "twice", "law", "clock", "chance", "machine"
+    "value",
+    "order",
+    "rounding",
+    "error",
+    "events",
+    "read",
+    "twice",
+    "law",
+    "clock",
+    "chance",
+    "machine",
+    "load",
 ]
 
 

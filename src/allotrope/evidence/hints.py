@@ -1,6 +1,6 @@
 """Hints: what usually causes a difference, and the remedy. Not here: whether there is one (`compare`)."""
 
-from allotrope.evidence.check import NOTHING, Place
+from allotrope.evidence.check import NOTHING, Divergence
 from allotrope.evidence.contrast import Symptom
 
 ALONE = {
@@ -37,6 +37,10 @@ _SYMPTOMS: dict[Symptom, tuple[str, str]] = {
     "twice": (
         "A query only reads, so it may be repeated; this one changes something, or asks the world outside.",
         "Change state in a command or handler; for an outside answer, declare @query(repeatable=False).",
+    ),
+    "load": (
+        "Time ran out, or every place was taken: how busy the machine was has decided, not the input.",
+        "Let such an error pass: then it is tried again. Or widen deadline_s, concurrency, queue of [component].",
     ),
     "rounding": (
         "Floats were added in another order.",
@@ -75,12 +79,17 @@ _LINK = (
     "It crosses a boundary as bytes there, and comes out as another object.",
     "Compare messages by value, never by identity; keep no reference to what was handed over.",
 )
+_ALIKE = (
+    "Set the same in both: a setting is a part of the question, and only the layout may differ in a check."
+)
 
 
-def hint(place: Place, *, batched: bool = False) -> tuple[str, str]:
+def hint(place: Divergence, *, batched: bool = False) -> tuple[str, str]:
     """Return what usually causes such a difference, and what to do about it, a sentence each."""
     symptom, causes = place.first.symptom, set(place.causes)
-    if symptom in ("clock", "chance", "machine", "law", "read", "twice"):
+    if place.settings:
+        return f"The topologies set something else: {'; '.join(place.settings)}.", _ALIKE
+    if symptom in ("clock", "chance", "machine", "law", "read", "twice", "load"):
         return _SYMPTOMS[symptom]
     if NOTHING in causes:
         return _RUN_TO_RUN

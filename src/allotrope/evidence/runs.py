@@ -1,6 +1,7 @@
 """One run of a check: an app, a layout, a seed and inputs, driven to the end; what came out, as values."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.views import micros
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Input, Options
-from allotrope.runtime.records import Record
+from allotrope.runtime.records import Record, fingerprint
+from allotrope.runtime.telemetry.secrets import HIDDEN, is_secret
 from allotrope.storage import points
 
 WINDOW = 24  # inputs under way at once
+PATIENCE_S = 60.0  # the least deadline: a check keeps the machine busy, and that must not decide an answer
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ class Step(msgspec.Struct, frozen=True):
         return self.error, self.events, self.writes, self.answer
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Flaw(msgspec.Struct, frozen=True):
     """What is wrong in one run by itself, and where."""
 
     where: str
@@ -74,10 +77,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[tuple[str, str], ...]  # (title, what the caller got), per input
     tables: dict[str, dict[str, bytes]]
     views: dict[str, dict[str, bytes]]
-    findings: tuple[Finding, ...]
+    flaws: tuple[Flaw, ...]
     recalled: dict[str, bytes]
+    settings: dict[str, str] = {}  # that the topology sets, as text
     repeats: int = 0
     doubled: int = 0
+    struck: int = 0  # units that were ended in the middle
 
 
 Build = Callable[[App, str, Path, Options, Callable[[str, Any, Any], None]], Host]
@@ -97,9 +102,9 @@ async def run(job: Job, app: App, inputs: Sequence[Given], build: Build) -> Run:
     with watching(packages - {"allotrope"}, varying) as impure:
         await driver.drive(inputs)
     found = await driver.result()
-    findings = [Finding(title, f"it reads {what}", _symptom(what)) for title, what in sorted(impure)]
-    findings += [Finding(where, what, "law") for where, what in broken(app, driver.events(inputs))]
-    return msgspec.structs.replace(found, findings=(*found.findings, *findings))
+    flaws = [Flaw(title, f"it reads {what}", _symptom(what)) for title, what in sorted(impure)]
+    flaws += [Flaw(where, what, "law") for where, what in broken(app, driver.events(inputs))]
+    return msgspec.structs.replace(found, flaws=(*found.flaws, *flaws))
 
 
 def _symptom(what: str) -> Symptom:
@@ -114,22 +119,26 @@ class Driver:
         self.job, self.app = job, app
         self.chaos = Chaos(job.seed, job.stirs)
         self.now = 0
-        self.differing: list[Finding] = []
+        self.differing: list[Flaw] = []
         self.recalled = dict(job.recalled)
         options = Options(
             now=lambda: self.now, replicas=1 + ("instances" in job.stirs), disturbance=self.chaos,
             recalled=self.recalled, ticks=False,
         )  # fmt: skip
         self.host = build(app, job.preset, Path(job.folder), options, self._differs)
-        self.chaos.slow(door for doors in self.host.wiring.doors.values() for door in doors)
+        doors = [door for doors in self.host.wiring.doors.values() for door in doors]
+        for door in doors:
+            if door.deadline_s is not None:
+                door.deadline_s = max(door.deadline_s, PATIENCE_S)
+        self.chaos.slow(doors)
         self.outcomes: list[tuple[str, str]] = []
-        self.doubled = 0
+        self.doubled = self.struck = 0
         self._accepted = self._before = 0  # inputs taken by this attempt, and by the one that was killed
         self._ticks = Ticks(app)
 
     def _differs(self, title: str, one: Any, other: Any) -> None:
         what = f"asked twice, it answered {one!r:.60} and then {other!r:.60}"
-        self.differing.append(Finding(title, what, "twice"))
+        self.differing.append(Flaw(title, what, "twice"))
 
     async def drive(self, inputs: Sequence[Given]) -> None:
         """Give all inputs; leave when every effect is committed."""
@@ -149,6 +158,8 @@ class Driver:
                 self._accepted += 1
             self._accepted += 1
             self.now = max(self.now, micros(given.at))
+            if self.host.site.engine is not None and self.chaos.strikes():
+                self.struck += self.host.site.engine.strike(number)
             for _ in range(2 if self.chaos.doubled() else 1):
                 under_way.add(asyncio.create_task(self._submit(number, given)))
                 await asyncio.sleep(0)  # its first step takes its place in the order of inputs
@@ -166,7 +177,7 @@ class Driver:
         title, got = await self._answered(number, given)
         if self.outcomes[number][0] and self.outcomes[number] != (title, got):
             what = f"a repeat of its request got {got:.60}, not {self.outcomes[number][1]:.60}"
-            self.differing.append(Finding(title, what, "twice"))
+            self.differing.append(Flaw(title, what, "twice"))
         self.doubled += bool(self.outcomes[number][0])
         self.outcomes[number] = (title, got)
 
@@ -201,12 +212,24 @@ class Driver:
         came = [given.event for given in inputs if isinstance(given, Publish)]
         return [*came, *(codec.decode(body, kinds[kind]) for kind, body in published)]
 
+    def _recall(self, record: Record) -> None:
+        """Keep what a decision was answered that cannot be repeated, under the names that `Effects.once` gives."""
+        asked = Counter[str]()
+        for what, arguments, answer in record.tape:
+            title = what.removesuffix("!")
+            if title in self.host.plan.unrepeatable:
+                question = f"{title}({fingerprint(arguments)})"
+                asked[question] += 1
+                if what == title:
+                    self.recalled[f"{record.name}/{record.title}?{question}#{asked[question]}"] = answer
+
     async def result(self) -> Run:
         """Return what came out, and close the host."""
-        host, ledger = self.host, self.host.ledger
-        records = [codec.decode(data, Record) for *_, data in ledger.records()] if host.durable else []
-        for record in records:
+        host = self.host
+        kept = await host.site.contents()
+        for record in kept.records:
             self.chaos.saw(record)
+            self._recall(record)
         ranks = {
             origin: rank for rank, origin in enumerate(sorted({key[0] for key in self.chaos.records}), 1)
         }
@@ -225,21 +248,12 @@ class Driver:
             )
             for _, r in sorted(self.chaos.records.items())
         )
-        tables = {
-            f"{c.name}.{field.name}": {
-                key: row if host.durable else codec.encode(row)
-                for key, row in ledger.scan(f"{c.name}.{field.name}")
-            }
-            for c in self.app.components.values()
-            for field in c.needs("table")
-        }
-        views = {
-            name: {key: codec.encode(figures) for key, figures in view.entries().items()}
-            for name, view in host.wiring.views.items()
-        }
         await host.close()
+        given = host.plan.topology.setting.items()
+        settings = {name: HIDDEN if is_secret(name) else f"{value!r:.60}" for name, value in given}
         return Run(
-            steps=steps, outcomes=tuple(self.outcomes), tables=tables, views=views,
-            findings=tuple(self.differing),
-            recalled=self.recalled, repeats=self.chaos.repeats, doubled=self.doubled,
+            steps=steps, outcomes=tuple(self.outcomes), tables=kept.tables, views=kept.views,
+            flaws=tuple(self.differing),
+            recalled=self.recalled, settings=settings, repeats=self.chaos.repeats, doubled=self.doubled,
+            struck=self.struck,
         )  # fmt: skip

@@ -22,9 +22,8 @@ class Aggregate(Generic[R]):
     def __init__(
         self, field: str = "", window: timedelta | None = None, delay: timedelta = timedelta(0)
     ) -> None:
-        if any(
-            isinstance(length, int | float) for length in (window, delay)
-        ):  # what a type checker would find
+        # What a type checker would find.
+        if any(isinstance(length, int | float) for length in (window, delay)):
             raise Refused(f"{type(self).__name__}: window and delay are lengths of time, as `days(7)`")
         self.field, self.window, self.delay = field, window, delay
         self.name = ""

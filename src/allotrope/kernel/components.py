@@ -55,7 +55,7 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     kind: Any
     need: Need
-    latest: bool = False
+    latest: Latest | None = None
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -97,10 +97,10 @@ class Component(msgspec.Struct, frozen=True):
 
 
 def _field(name: str, kind: Any) -> Field:
-    latest = False
+    latest = None
     if typing.get_origin(kind) is Annotated:
         kind, *marks = typing.get_args(kind)
-        latest = any(isinstance(mark, Latest) for mark in marks)
+        latest = next((mark for mark in marks if isinstance(mark, Latest)), None)
     base = typing.get_origin(kind) or kind
     given: dict[Any, Need] = {Table: "table", Clock: "clock", Chance: "chance"}
     if base in given:

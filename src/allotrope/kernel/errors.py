@@ -23,9 +23,10 @@ class Expired(Refused):
 class PlanRefused(Refused):
     """The app and its topology do not fit; `faults` holds every reason found, one line each."""
 
-    def __init__(self, where: str, faults: tuple[str, ...]) -> None:
+    def __init__(self, where: str, faults: tuple[str, ...], beside: tuple[str, ...] = ()) -> None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__(f"{count} in {where}\n" + "\n".join(f"  {fault}" for fault in faults))
+        lines = (f"{count} in {where}", *(f"  {fault}" for fault in faults), *beside)
+        super().__init__("\n".join(lines))
         self.faults = faults
 
 
@@ -48,7 +49,6 @@ class Lost(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a sentence naming the known name closest to `name`, or the list when none is close."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
+    if close := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
         return f"Nearest: `{close[0]}`."
     return f"Known: {', '.join(names) or 'none'}."

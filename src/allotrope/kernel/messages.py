@@ -5,12 +5,11 @@ a call in one process is as strict as one over a wire. Not here: bytes (`codec`)
 """
 
 import contextlib
-import dataclasses
 import functools
 import sys
 import typing
 from collections.abc import Callable
-from typing import Any, ClassVar, cast, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, cast, dataclass_transform
 
 import msgspec
 
@@ -26,7 +25,13 @@ class MessageType(msgspec.StructMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], space: dict[str, Any], key: str | None = None, **options: Any
     ) -> Any:
-        """Build the class, remember the field that names its entity, refuse mutable fields."""
+        """Build the class, remember its key and its version, to which `upcasts` lead; refuse mutable fields."""
+        if version := options.pop("version", 0):
+            space |= {"__version__": version, "__upcasts__": options.pop("upcasts", ())}
+            if not 0 < version < 128 or options.keys() & {"tag", "tag_field", "array_like"}:
+                raise Refused(f"{name}: a version is a number below 128, without a tag or array_like")
+        if version > 1:  # the first one writes none: its bytes are those of a type that never had versions
+            options |= {"tag_field": codec.VERSION, "tag": version}
         cls = cast(Any, super().__new__(mcs, name, bases, space, **{"frozen": True, **options}))
         if key is not None:
             cls.__key__ = key
@@ -43,6 +48,8 @@ class Message(msgspec.Struct, metaclass=MessageType, gc=False):
     """A value that may cross a boundary: typed, immutable through and through."""
 
     __key__: ClassVar[str] = ""
+    __version__: ClassVar[int] = 0  # none: what is read is taken as it is
+    __upcasts__: ClassVar[tuple[Callable[[Any], dict[str, Any]], ...]] = ()
 
     def __post_init__(self) -> None:
         """Hold the types: repair what the codec would (an int given for a float), refuse the rest."""
@@ -52,8 +59,22 @@ class Message(msgspec.Struct, metaclass=MessageType, gc=False):
                 whole = conform(getattr(self, field), types_of(cls)[field], f"{cls.__name__}.{field}")
                 msgspec.structs.force_setattr(self, field, whole)
 
+    @classmethod
+    def __raised__(cls, value: Any, version: int) -> Any:
+        """Return the plain fields that another version wrote as those of today's."""
+        name, known = cls.__name__, cls.__version__
+        if version > known:
+            raise Refused(f"{name} of version {version}: {known} is the newest known here; start a newer app")
+        for step in range(version, known):
+            try:
+                value = {**cls.__upcasts__[step - known](value), codec.VERSION: step + 1}
+            except Exception as error:
+                text = f"{name} {value!r:.80} is of version {step}, and its upcast failed: {error!r}"
+                raise Refused(f"{text}; mend it, or add it to `upcasts`") from error
+        return value
 
-class Event(Message):
+
+class Event(Message, version=1):
     """Something that happened. `class Payment(Event, key="card")` names the entity it happened to."""
 
     @property
@@ -142,8 +163,7 @@ def _fault_body(cls: type[Fault]) -> type[Message]:
 fault_body = cast(Callable[[type[Fault]], type[Message]], functools.cache(_fault_body))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something is written: a file and a line."""
 
     file: str

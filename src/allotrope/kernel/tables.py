@@ -28,14 +28,8 @@ class Table(Generic[T]):
     """Rows of one type by text key. `Table()` by hand is a dictionary; a runtime binds it to a ledger."""
 
     def __init__(
-        self,
-        owner: str = "",
-        name: str = "",
-        kind: Any = Any,
-        rows: Rows | None = None,
-        *,
-        encoded: bool = True,
-    ) -> None:
+        self, owner: str = "", name: str = "", kind: Any = Any, rows: Rows | None = None, *, encoded: bool = True,
+    ) -> None:  # fmt: skip
         self.owner, self.name, self.kind, self.encoded = owner, name, kind, encoded
         self._full, self._exact = f"{owner}.{name}", check((("v", kind),))
         self._asked = f"{self._full}.get"

@@ -4,6 +4,7 @@ A reader at origin `o` sees the effect of all smaller origins and of no other, h
 Aggregates do not depend on order, so equality is of bits. Not here: storage; a view is rebuilt from its log.
 """
 
+import copy
 import sys
 import typing
 from array import array
@@ -102,29 +103,35 @@ class View(Generic[E]):
 
     __key__: ClassVar[str] = ""
     __at__: ClassVar[str] = ""
+    __late__: ClassVar[timedelta] = timedelta(days=1)
     __reach__: ClassVar[int] = 0
     __aggregates__: ClassVar[tuple[Aggregate[Any], ...]] = ()
     __windows__: ClassVar[dict[tuple[int, int], list[Aggregate[Any]]]] = {}  # by width and delay
     __line__: ClassVar[int] = 1
 
-    def __init_subclass__(cls, key: str = "", at: str = "", late: timedelta = timedelta(days=1)) -> None:
-        """Collect the aggregates and the windows they need."""
+    def __init_subclass__(cls, key: str = "", at: str = "", late: timedelta | None = None) -> None:
+        """Collect the aggregates, inherited ones too, and the windows they need."""
         super().__init_subclass__()
         cls.__line__ = sys._getframe(1).f_lineno
-        cls.__key__, cls.__at__ = key, at
-        cls.__aggregates__ = tuple(value for value in vars(cls).values() if isinstance(value, Aggregate))
+        cls.__key__, cls.__at__ = key or cls.__key__, at or cls.__at__
+        cls.__late__ = cls.__late__ if late is None else late
+        names = dict.fromkeys(name for kind in reversed(cls.__mro__) for name in vars(kind))
+        for name in names:
+            if isinstance(a := getattr(cls, name, None), Aggregate) and name not in vars(cls):
+                setattr(cls, name, copy.copy(a))  # it knows the type of its own view's events
+        cls.__aggregates__ = tuple(a for n in names if isinstance(a := vars(cls).get(n), Aggregate))
         cls.__windows__ = {}
         for a in cls.__aggregates__:
             if a.window:
                 span = a.window // _MICROSECOND, a.delay // _MICROSECOND
                 cls.__windows__.setdefault(span, []).append(a)
-        cls.__reach__ = max(map(sum, cls.__windows__), default=0) + late // _MICROSECOND
+        cls.__reach__ = max(map(sum, cls.__windows__), default=0) + cls.__late__ // _MICROSECOND
 
     @classmethod
     def sources(cls) -> tuple[type[Event], ...]:
         """Return the event types that the view adds up."""
         for base in getattr(cls, "__orig_bases__", ()):
-            if typing.get_origin(base) is View:
+            if issubclass(typing.get_origin(base) or Event, View):
                 (source,) = typing.get_args(base)
                 return typing.get_args(source) or (source,)
         return ()

@@ -25,11 +25,16 @@ CREATE TABLE entries(position INTEGER PRIMARY KEY, partition INTEGER NOT NULL,
 CREATE TABLE requests(position INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, at INTEGER NOT NULL) STRICT;
 CREATE TABLE sources(source TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO facts VALUES('origin', 0)
+INSERT INTO facts VALUES('origin', 0);
+CREATE INDEX entries_origin ON entries(origin)
 """
-# The ledger may have effects of origins that this file has lost: they must not be given to other inputs.
-_MEND = """UPDATE facts SET value=1000000000+max(value, coalesce(
-  (SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1), 0)) WHERE name='origin'"""
+_NEWEST = "SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1"
+# The ledger may have effects of origins that this file has lost: they must not be given to other inputs. It may have
+# lost effects whose events are here: those of origins up to the `doubtful` one come once more, under new numbers.
+_MEND = f"""UPDATE facts SET value=max(value, coalesce(({_NEWEST}), 0)) WHERE name='origin';
+INSERT OR REPLACE INTO facts SELECT 'doubtful', value FROM facts WHERE name='origin';
+UPDATE facts SET value=1000000000+value WHERE name='origin'"""
+_KNOWN = "SELECT 1 FROM entries WHERE origin=? AND path=?"
 _INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
 
@@ -37,15 +42,22 @@ _SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
 class SqliteLog:
     """A durable log in a folder; entries are kept, so that views can be rebuilt."""
 
-    def __init__(self, folder: Path | str, durability: Durability = "process", partitions: int = 16) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        durability: Durability = "process",
+        partitions: int = 16,
+        owner: str = "",
+    ) -> None:
         self.durability: Durability = durability
         self._file = Database(Path(folder) / "log.db", _SCHEMA, durability, _MEND)
         try:
+            self._file.belong(owner)
             self._partitions = self._settle_partitions(partitions)
             ((self._position,),) = self._file.rows("SELECT coalesce(max(position),0) FROM entries")
-            ((mended,),) = self._file.rows("SELECT value FROM facts WHERE name='origin'")
-            newest = "SELECT origin FROM entries WHERE path='' ORDER BY position DESC LIMIT 1"
-            self._origin: int = max([mended, *(origin for (origin,) in self._file.rows(newest))])
+            facts: dict[str, int] = dict(self._file.rows("SELECT name,value FROM facts"))
+            self._doubtful = facts.get("doubtful", -1)
+            self._origin: int = max([facts["origin"], *(origin for (origin,) in self._file.rows(_NEWEST))])
         except BaseException:
             self._file.close()
             raise
@@ -91,7 +103,8 @@ class SqliteLog:
         return [self._once(given) if given.request else self._add(given) for given in inputs]
 
     def _once(self, given: Envelope) -> Entry:
-        name = encode((given.tenant, given.kind, given.request))
+        # In this order, the names of one request id lie together: who looks for it need not read the entries.
+        name = encode((given.request, given.tenant, given.kind))
         for position, at in self._file.pending("SELECT position,at FROM requests WHERE name=?", (name,)):
             if at > given.at - DAY:
                 return self._entry(self._file.pending(_SELECT, (position, 1))[0])
@@ -132,9 +145,13 @@ class SqliteLog:
         mark = found[0][0] if found else 0
         for number, envelope in numbered:
             if number > mark:
-                self._store(envelope)
+                if envelope.origin > self._doubtful or not self._known(envelope):
+                    self._store(envelope)
                 mark = number
         self._file.writer.execute("INSERT OR REPLACE INTO sources VALUES(?,?)", (source, mark))
+
+    def _known(self, derived: Envelope) -> bool:
+        return bool(self._file.pending(_KNOWN, (derived.origin, derived.path)))
 
     # -- reading
 

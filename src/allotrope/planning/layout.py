@@ -9,12 +9,16 @@ from allotrope.kernel.errors import Refused, nearest
 from allotrope.kernel.exactness import mutable
 from allotrope.kernel.messages import conform
 from allotrope.planning.documents import Document, Finding, finding
+from allotrope.planning.doors.gateway import gateway_faults
+from allotrope.planning.doors.resilience import resilience_faults
 from allotrope.planning.facts import Facts, Part
+from allotrope.planning.graph import Reach
 from allotrope.planning.topology import Topology, Unit
 from allotrope.planning.values import defaults
-from allotrope.planning.wiring import Reach
 
 Calls = dict[str, tuple[Reach, ...]]
+SIDECARS = ("requests",)  # the kinds that there are
+SCHEMES = ("http", "https", "grpc", "grpcs")  # how a foreign unit may be spoken to
 
 
 def layout_faults(facts: Facts, topology: Topology, document: Document, calls: Calls) -> Iterator[Finding]:
@@ -22,24 +26,28 @@ def layout_faults(facts: Facts, topology: Topology, document: Document, calls: C
     yield from _members(facts, topology, document)
     for name, unit in topology.unit.items():
         yield from _sizes(name, unit, document)
+        yield from _sidecars(name, unit, document)
+    yield from _sidecar_limits(topology, document)
+    yield from _foreign(facts, topology, document)
+    yield from _apps(topology, document)
     yield from _edges(facts, topology, document)
     yield from _apart(facts, topology, document, calls)
     yield from _topics(facts, topology, document)
     yield from _limits(facts, topology, document)
     yield from _missing_settings(facts, topology)
+    yield from gateway_faults(facts, topology, document)
+    yield from resilience_faults(facts, topology, document)
 
 
 def units_of(facts: Facts, topology: Topology) -> dict[str, tuple[str, ...]]:
     """Return the components that each unit runs; `*` stands for all that no unit names."""
     named = {name for unit in topology.unit.values() for name in unit.components}
-    return {
-        title: tuple(
-            name
-            for name in facts.parts
-            if name in unit.components or ("*" in unit.components and name not in named)
-        )
-        for title, unit in topology.unit.items()
-    }
+    units: dict[str, tuple[str, ...]] = {}
+    for title, unit in topology.unit.items():
+        rest = named if "*" in unit.components else facts.parts.keys()
+        own = tuple(name for name in facts.parts if name in unit.components or name not in rest)
+        units |= {name: (name,) for name in own} if unit.each else {title: own}
+    return units
 
 
 def _members(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
@@ -76,18 +84,95 @@ def _sizes(name: str, unit: Unit, document: Document) -> Iterator[Finding]:
         yield finding(
             place, f"unit `{name}` has replicas [{low}, {high}]; at least one must be allowed to run: [1, 1]"
         )
-    elif high > 1:
-        # A memory or file ledger has one writer; partitions are not leased to replicas.
-        yield finding(
-            place, f"unit `{name}` has replicas [{low}, {high}], but its state has one writer; use [1, 1]"
-        )
     for key, value, least in (("cpu", unit.cpu, "0.1"), ("memory_mb", unit.memory_mb, "64")):
         if not value > 0:
             place = document.place("unit", name, key)
             yield finding(place, f"unit `{name}` has {key} = {value}; it must be over 0, as {key} = {least}")
-    if not unit.gpu >= 0:
+    if not unit.gpu >= 0 or (unit.gpu > 1 and unit.gpu != int(unit.gpu)):
         text = f"unit `{name}` has gpu = {unit.gpu}; it may be 0, a part of one, or a number of them"
         yield finding(document.place("unit", name, "gpu"), text)
+
+
+def _sidecars(name: str, unit: Unit, document: Document) -> Iterator[Finding]:
+    for sidecar in unit.sidecars:
+        if sidecar not in SIDECARS:
+            text = f"unit `{name}` wants the sidecar `{sidecar}`, which there is not. {nearest(sidecar, SIDECARS)}"
+            yield finding(document.place("unit", name, "sidecars", sidecar), text)
+
+
+def _sidecar_limits(topology: Topology, document: Document) -> Iterator[Finding]:
+    for kind, limits in topology.sidecar.items():
+        if kind not in SIDECARS:
+            text = f"sidecar `{kind}` is none that there is. {nearest(kind, SIDECARS)}"
+            yield finding(document.place("sidecar", kind), text)
+        for key in ("ring_kb", "file_mb", "file_s", "files"):
+            if not getattr(limits, key) > 0:
+                text = f"sidecar `{kind}` has {key} = {getattr(limits, key)}; it must be over 0"
+                yield finding(document.place("sidecar", kind, key), text)
+
+
+def _foreign(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
+    """Yield a fault for what cannot run elsewhere, and for what can run nowhere else."""
+    homes = units_of(facts, topology)
+    for title, unit in topology.unit.items():
+        place = document.place("unit", title, "foreign")
+        scheme, _, rest = unit.foreign.partition("://")
+        if unit.foreign and (scheme not in SCHEMES or not rest):
+            text = f"unit `{title}` is at {unit.foreign!r}; write {' or '.join(f'{s}://HOST:PORT' for s in SCHEMES)}"
+            yield finding(place, text)
+        if unit.foreign and unit.each:
+            yield finding(place, f"unit `{title}` is foreign: it is one unit, so leave out `each`")
+        for name in homes.get(title, ()) if unit.foreign else ():
+            for reason in _rooted(facts.parts[name]):
+                yield finding(
+                    place, f"unit `{title}` is foreign, but {reason}; run {name} in a unit of its own"
+                )
+    abroad = {
+        n for title, unit in topology.unit.items() if unit.foreign or unit.app for n in homes.get(title, ())
+    }
+    for name, part in facts.parts.items():
+        if is_foreign(part) and name not in abroad:
+            text = f"{name} is known by its contract only: give it to a unit that says where it runs, "
+            yield finding(document.place("unit"), f'{text}foreign = "http://HOST:PORT" or app = "module:app"')
+
+
+def is_foreign(part: Part) -> bool:
+    """Return whether a component is known by its contract only."""
+    return hasattr(part.component.kind, "__foreign__")
+
+
+def _apps(topology: Topology, document: Document) -> Iterator[Finding]:
+    """Yield a fault for each unit whose own app could not be started."""
+    for title, unit in topology.unit.items():
+        place = document.place("unit", title, "app")
+        if unit.app and unit.each:
+            yield finding(place, f"unit `{title}` has an app of its own: it is one unit, so leave out `each`")
+        if unit.app and unit.foreign:
+            yield finding(
+                place,
+                f"unit `{title}` has an app of its own and is foreign; say one of the two: who starts it?",
+            )
+
+
+def _rooted(part: Part) -> Iterator[str]:
+    """Yield each reason why a component cannot be one that somebody else implements."""
+    if part.component.is_view:
+        yield f"{part.name} is a view"
+    for body in part.bodies.values():
+        if body.operation.sources:
+            yield f"{body.title} takes events"
+
+
+def forgetful(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
+    """Yield a fault where units would be processes of their own, and lose their state with each restart."""
+    titles = units_of(facts, topology)
+    many = [title for title, unit in topology.unit.items() if unit.replicas != (1, 1)]
+    if topology.durability == "none" and (len(titles) > 1 or many):
+        text = (
+            f"durability is `none`, but {', '.join(titles)} run in processes of their own, "
+            'which may end one by one; use durability = "process" or "power", or one unit with replicas = [1, 1]'
+        )
+        yield finding(document.place("durability"), text)
 
 
 def _edges(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
@@ -116,11 +201,11 @@ def _apart(facts: Facts, topology: Topology, document: Document, calls: Calls) -
         if field.need == "view"
     }
     for caller, callee in sorted(edges):
-        if home.get(caller) != home.get(callee) and caller in home and callee in home:
-            via = topology.edge_of(caller, callee).via
+        via = topology.edge_of(caller, callee).via
+        if via != "rpc" and caller in home and callee in home and home[caller] != home[callee]:
             text = (
                 f"edge `{caller} -> {callee}` is `{via}`, but the two run in different units, "
-                f"`{home[caller]}` and `{home[callee]}`; join the units"
+                f"`{home[caller]}` and `{home[callee]}`; use `rpc`, or join the units"
             )
             written = (
                 ("edge", f"{caller} -> {callee}")
@@ -195,6 +280,8 @@ def settings_of(facts: Facts, topology: Topology, document: Document) -> tuple[d
         known = [f.name for f in part.fields.values() if f.need == "setting"] if part else []
         if part is None:
             faults.append(finding(place, f"setting `{title}` is of `{name}`, {_unknown(facts, name)}"))
+        elif is_foreign(part):
+            continue  # its own app has the field, and judges it
         elif field not in known:
             faults.append(finding(place, _no_setting(part, title, field, known)))
         else:

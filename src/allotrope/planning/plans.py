@@ -9,11 +9,11 @@ from allotrope.kernel.errors import PlanRefused
 from allotrope.planning.boundaries import boundary_faults
 from allotrope.planning.documents import Document, Finding, finding
 from allotrope.planning.facts import Body, Facts, facts_of, place_in
-from allotrope.planning.layout import layout_faults, settings_of, units_of
+from allotrope.planning.graph import Graph, Reach, graph_of
+from allotrope.planning.layout import forgetful, layout_faults, settings_of, units_of
 from allotrope.planning.streams import stream_faults
-from allotrope.planning.topology import Topology, topology_of
+from allotrope.planning.topology import Topology, Unit, topology_of
 from allotrope.planning.values import value_faults
-from allotrope.planning.wiring import Reach, Wiring, wiring_of
 
 _CLOCK = {
     "time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime", "datetime.date.today",
@@ -30,8 +30,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str  # of the topology
     app: App
+    document: Document  # the topology as it was written
     topology: Topology
-    units: dict[str, tuple[str, ...]]  # unit -> the components that it runs
+    units: dict[
+        str, tuple[str, ...]
+    ]  # unit -> the components that it runs; `topology.unit` has the same keys
     calls: dict[str, tuple[Reach, ...]]  # title -> (field, component, operation) of each call
     reads: dict[
         str, tuple[str, ...]
@@ -43,55 +46,106 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     unrepeatable: tuple[str, ...]  # titles whose answer is recorded before it is used
     warnings: tuple[str, ...] = ()
 
+    @property
+    def apart(self) -> bool:
+        """Return whether its units are processes of their own."""
+        return _is_apart(self.topology, len(self.units))
+
+
+def _is_apart(topology: Topology, units: int) -> bool:
+    return units > 1 or any(
+        unit.replicas != (1, 1) or unit.foreign or unit.app for unit in topology.unit.values()
+    )
+
 
 def plan(app: App, document: Document) -> Plan:
     """Return the plan of an app under a topology. Raises PlanRefused with every fault, in order of place."""
     topology, faults = topology_of(document)
     facts = facts_of(app)
-    wiring, unwired = wiring_of(facts)
+    graph, missing = graph_of(facts)
     settings, unset = settings_of(facts, topology, document)
-    faults += [*facts.unread, *unwired, *unset]
+    faults += [*facts.unread, *missing, *unset]
     for found in (value_faults(facts), stream_faults(facts), boundary_faults(facts)):
         faults += found
-    faults += layout_faults(facts, topology, document, wiring.calls)
+    faults += layout_faults(facts, topology, document, graph.calls)
+    faults = faults or list(forgetful(facts, topology, document))
     if faults:
-        raise PlanRefused(document.name, tuple(map(str, sorted(set(faults)))))
+        doubts = sorted({doubt for _, body in facts.bodies() for doubt in _unrepeatable(body)})
+        beside = ["and allowed, but likely to be regretted", *(f"  {doubt}" for doubt in doubts)]
+        lines = tuple(map(str, sorted(set(faults))))
+        raise PlanRefused(document.name, lines, tuple(beside if doubts else ()))
+    images = {
+        title: msgspec.structs.replace(
+            topology.unit.get(title) or _each(topology, title), components=names, each=False
+        )
+        for title, names in units_of(facts, topology).items()
+    }
     return Plan(
         name=document.name,
         app=app,
-        topology=msgspec.structs.replace(topology, setting=settings),
-        units=units_of(facts, topology),
-        calls=wiring.calls,
-        reads=wiring.reads,
-        downstream=wiring.downstream,
-        loose=wiring.loose,
+        document=document,
+        topology=msgspec.structs.replace(topology, setting=settings, unit=images),
+        units={title: image.components for title, image in images.items()},
+        calls=graph.calls,
+        reads=graph.reads,
+        downstream=graph.downstream,
+        loose=graph.loose,
         unrepeatable=tuple(body.title for _, body in facts.bodies() if not body.operation.repeatable),
-        warnings=tuple(map(str, sorted(set(_warnings(facts, topology, document, wiring))))),
+        warnings=tuple(map(str, sorted(set(_warnings(facts, topology, document, graph))))),
     )
 
 
-def _warnings(facts: Facts, topology: Topology, document: Document, wiring: Wiring) -> Iterator[Finding]:
+def _each(topology: Topology, component: str) -> Unit:
+    """Return the unit that stands for one of each of its components."""
+    whole = [unit for unit in topology.unit.values() if unit.each]
+    return next((unit for unit in whole if component in unit.components), whole[0])
+
+
+def _warnings(facts: Facts, topology: Topology, document: Document, graph: Graph) -> Iterator[Finding]:
     """Yield what is allowed and yet likely to be regretted."""
     for _, body in facts.bodies():
         yield from _unrepeatable(body)
-        yield from _uncaught(facts, body, wiring)
+        yield from _uncaught(facts, body, graph)
         if body.operation.kind == "command" and not body.operation.key:
             text = f"command {body.title} has no key, so its calls run one at a time; @command(key=...)"
             yield finding(body.operation.place, text)
         yield from _hasty(body, topology)
     called = {
-        (title.partition(".")[0], reach.component) for title, made in wiring.calls.items() for reach in made
+        (title.partition(".")[0], reach.component) for title, made in graph.calls.items() for reach in made
     }
     for edge in topology.edge:
         caller, _, callee = (part.strip() for part in edge.partition("->"))
         if edge != "*" and (caller, callee) not in called:
             text = f"edge `{edge}` has no effect: {caller} never calls {callee}"
             yield finding(document.place("edge", edge), text)
-    for title, names in units_of(facts, topology).items():
+    for part in facts.parts.values():
+        for field in part.fields.values():
+            if field.latest:
+                text = f"{part.name}.{field.name} is read without waiting, and nothing holds it to its bound yet, "
+                yield finding(
+                    part.place, f"{text}{field.latest.staleness_s:g} s; drop Latest where that matters"
+                )
+    yield from _unit_warnings(topology, document, units_of(facts, topology))
+
+
+def _unit_warnings(
+    topology: Topology, document: Document, units: dict[str, tuple[str, ...]]
+) -> Iterator[Finding]:
+    for name in topology.resilience if len(units) == 1 else ():
+        text = f"resilience of `{name}` has no effect: all components run in one process"
+        yield finding(document.place("resilience", name), text)
+    for title, unit in topology.unit.items():
+        if unit.replicas[0] == 0:
+            text = f"unit `{title}` may have 0 replicas, but keeps 1: nothing starts one when it is asked for"
+            yield finding(document.place("unit", title, "replicas"), text)
+        if unit.sidecars and not _is_apart(topology, len(units)):
+            text = f"unit `{title}` gets no sidecar {', '.join(unit.sidecars)}: only one in a process of its own does"
+            yield finding(document.place("unit", title, "sidecars"), text)
+    for title, names in units.items():
         place = document.place("unit", title)
         if not names:
             yield finding(place, f"unit `{title}` runs no component")
-        elif topology.unit[title].gpu and len(names) > 1:
+        elif len(names) > 1 and topology.unit[title].gpu:
             text = f"unit `{title}` has a GPU and runs {len(names)} components; infer in a unit of its own"
             yield finding(document.place("unit", title, "gpu"), text)
 
@@ -110,13 +164,13 @@ def _unrepeatable(body: Body) -> Iterator[Finding]:
             yield finding(place, f"{text}use a field `chance: Chance`")
 
 
-def _uncaught(facts: Facts, body: Body, wiring: Wiring) -> Iterator[Finding]:
+def _uncaught(facts: Facts, body: Body, graph: Graph) -> Iterator[Finding]:
     """Yield a warning for each fault of a callee that is neither caught nor declared: it becomes Failed."""
     named = [mention.values[-1] for _, mention in body.mentioned if not mention.called]
     caught = tuple(kind for kind in named if isinstance(kind, type) and issubclass(kind, BaseException))
     if any({"Exception", "BaseException"} & {*function.__code__.co_names} for function, _ in body.mentioned):
         return
-    for reach in dict.fromkeys((reach.component, reach.operation) for reach in wiring.calls[body.title]):
+    for reach in dict.fromkeys((reach.component, reach.operation) for reach in graph.calls[body.title]):
         callee = facts.parts[reach[0]].bodies[reach[1]]
         for fault in callee.operation.faults:
             if not issubclass(fault, (*caught, *body.operation.faults)):

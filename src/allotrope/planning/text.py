@@ -12,46 +12,69 @@ from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.planning.values import defaults
 
-_WIDTH = 100
+WIDTH = 100
 _LENGTHS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
 
 
-def expansion(plan: Plan) -> str:
-    """Return all that a plan has decided, section by section, the warnings last."""
+def expansion(plan: Plan, width: int = WIDTH) -> str:
+    """Return all that a plan has decided, section by section, the warnings last; lines break between words."""
     topology = plan.topology
-    head = [
-        f"{plan.app.name} under {plan.name}",
-        f"  durability {topology.durability}, reply after the {_REPLIES[topology.reply]}, "
-        f"{topology.partitions} partitions, {topology.window} inputs in flight",
-    ]
+    facts = (
+        f"durability {topology.durability}, reply after the {_REPLIES[topology.reply]}, "
+        f"{topology.partitions} partitions, {topology.window} inputs in flight"
+    )
+    head = [f"{plan.app.name} under {plan.name}", f"  {facts}"]
     sections = [
-        ("units", _units(plan)),
-        ("components", _components(plan)),
+        ("units", _units(plan, width)),
+        ("components", _components(plan, width)),
         ("calls", _calls(plan)),
         ("views", _views(plan)),
         ("topics", _topics(plan)),
         ("data path", _paths(plan)),
-        ("outside equality (read as they are, without waiting)", _columns(_loose(plan))),
+        (
+            "outside equality (read as they are, without waiting)",
+            _columns([*_loose(plan), *_fallbacks(plan)]),
+        ),
         ("answers that may vary (recorded before use)", [f"  {title}" for title in plan.unrepeatable]),
         ("warnings", [f"  {warning}" for warning in plan.warnings]),
     ]
     for title, lines in sections:
         if listed := list(lines):
             head += ["", title, *listed]
-    return "\n".join(head) + "\n"
+    return "\n".join(piece for line in head for piece in folded(line, width)) + "\n"
+
+
+def folded(line: str, width: int, hang: int = 2) -> list[str]:
+    """Return a line as pieces of at most `width` columns, the later ones `hang` deeper; no word is cut."""
+    if len(line) <= width:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    later = " " * (indent + hang)
+    return textwrap.wrap(line, width, subsequent_indent=later, replace_whitespace=False, **options)
 
 
 _REPLIES = {"chain": "whole chain of handlers", "effect": "own commit"}
 
 
-def _columns(rows: Sequence[Sequence[str]], indent: int = 2) -> list[str]:
-    """Return rows as lines whose cells begin at the same place."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [f"{' ' * indent}{line}".rstrip() for line in padded]
+def _columns(rows: Sequence[Sequence[str]], indent: int = 2, room: int = 0) -> list[str]:
+    """Return rows as lines whose cells begin at the same place; those too long for `room` push no others aside."""
+    first = max((len(row[0]) for row in rows), default=0)
+    short = [row for row in rows if not room or indent + first + 2 + len("  ".join(row[1:])) <= room]
+    widths = [max(map(len, column)) for column in zip(*(short or rows), strict=True)]
+    lines = []
+    for row in rows:
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(row, (first, *widths[1:]), strict=True))
+        line = f"{' ' * indent}{padded}".rstrip()
+        if room and len(line) > room:
+            tight = f"{' ' * indent}{row[0].ljust(first)}  {'  '.join(filter(None, row[1:]))}"
+            lines += folded(tight, room, first + 4)
+        else:
+            lines.append(line)
+    return lines
 
 
-def _units(plan: Plan) -> Iterator[str]:
+def _units(plan: Plan, width: int) -> Iterator[str]:
     for title, names in plan.units.items():
         unit = plan.topology.unit[title]
         low, high = unit.replicas
@@ -60,10 +83,10 @@ def _units(plan: Plan) -> Iterator[str]:
         sizes = filter(None, (count, f"{unit.cpu:g} cpu", f"{unit.memory_mb} MB", gpu))
         yield f"  {title}  {', '.join(sizes)}"
         members = ", ".join((*names, *(f"sidecar {sidecar}" for sidecar in unit.sidecars)))
-        yield from textwrap.wrap(members, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        yield from textwrap.wrap(members, width, initial_indent="    ", subsequent_indent="    ")
 
 
-def _components(plan: Plan) -> Iterator[str]:
+def _components(plan: Plan, width: int) -> Iterator[str]:
     for component in plan.app.components.values():
         if component.is_view:
             continue
@@ -73,7 +96,7 @@ def _components(plan: Plan) -> Iterator[str]:
         rows = [_operation(operation) for operation in component.operations]
         rows += [_needed(field) for field in component.fields if field.need != "setting"]
         rows += _settings(plan, component)
-        yield from _columns(rows, 4)
+        yield from _columns(rows, 4, width)
 
 
 def _operation(operation: Operation) -> tuple[str, str, str]:
@@ -191,6 +214,12 @@ def _loose(plan: Plan) -> list[tuple[str, str, str]]:
         age = next((mark.staleness_s for mark in marks if isinstance(mark, Latest)), 0.0)
         rows.append((f"{component}.{field}", kind, f"at most {_span(age)} old"))
     return rows
+
+
+def _fallbacks(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    for title, wanted in plan.topology.resilience.items():
+        if wanted.fallback:
+            yield title, wanted.fallback, "instead, when it cannot be had in time"
 
 
 def _span(seconds: float) -> str:

@@ -1,6 +1,8 @@
 """Topologies: where components run and how they meet. Whether an app fits one is judged in `layout`."""
 
+import typing
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -10,21 +12,29 @@ from allotrope.planning.documents import Document, Finding, finding
 
 
 class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One process image. `components` are names, or `["*"]` for all that no other unit names."""
+    """One process image. `components` are names, or `["*"]` for all that no other unit names.
+
+    With `each` it stands for as many units: one for each of its components, called as the component.
+    """
 
     components: tuple[str, ...]
+    each: bool = False
     replicas: tuple[int, int] = (1, 1)
     cpu: float = 1.0
     memory_mb: int = 512
     gpu: float = 0.0
     sidecars: tuple[str, ...] = ()
+    foreign: str = ""  # the address of whoever implements its components: http, https, grpc or grpcs
+    credential: str = ""  # the file of the API key that is shown there
     environment: tuple[tuple[str, str], ...] = ()
+    python: str = ""  # the interpreter of another environment; "" is the one that starts it
+    app: str = ""  # the app of its own that its processes load there, as module:variable; "" is the whole one
 
 
 class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one component calls another; `loopback` is a call in one process through the codec."""
+    """How one component calls another: in one process, there through the codec, or wherever the other runs."""
 
-    via: Literal["call", "loopback"] = "call"
+    via: Literal["call", "loopback", "rpc"] = "call"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +51,75 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_s: float | None = None
 
 
+class Resilience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller in another unit does about a callee that is slow, away or failing."""
+
+    deadline_s: float | None = None  # of one attempt
+    retries: float = 0.1  # repeats that each call earns for its path, where nobody knows whether it ran
+    breaker: int = 0  # failures within `window_s` after which nothing is asked for `open_s`; 0 is never
+    window_s: float = 10.0
+    open_s: float = 1.0
+    concurrency: int = 0  # calls at once from one process; 0 is what the callee allows, with all its replicas
+    fallback: str = ""  # the query that answers instead: its answer is outside equality
+
+
+class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller or a tenant may ask: requests a second, how many at once, and its share under load."""
+
+    rate: float = 0.0  # 0 is without a limit
+    burst: int = 100
+    weight: float = 1.0
+    places: int = 0  # requests in flight, of a tenant; 0 is without a limit of its own
+
+
+class Bearer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose signed tokens (JWT) open the gateway; `keyset` is a file or a URL, else the issuer is asked."""
+
+    issuer: str
+    audience: str
+    keyset: str = ""
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    tenant_claim: str = "tenant"
+    scope_claim: str = "scope"
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The door of an app to the network: who may come in, how much at once, and what is found where."""
+
+    callers: str = ""  # the file of hashed API keys; "" is callers.json in the app's folder
+    bearer: Bearer | None = None
+    open: tuple[Literal["docs", "metrics"], ...] = ()  # what needs no key
+    cors: tuple[str, ...] = ()  # origins whose pages may call, or "*"
+    certificate: tuple[str, ...] = ()  # files of TLS: certificate, and its private half
+    body_kb: int = 1024
+    connections: int = 4096
+    inflight: int = 256
+    queue: int = 256  # requests that may wait for a place in flight
+    deadline_s: float = 30.0
+    idle_s: float = 10.0  # how long a client may send or read nothing
+    caller: Quota = Quota()
+    tenant: dict[str, Quota] = {}  # "*" is the default
+    alias: dict[str, str] = {}  # path -> "Component.operation"
+    facade: dict[str, tuple[str, ...]] = {}  # name -> operations that answer together
+    canary: dict[str, float] = {}  # unit -> share of requests for its newest version
+    status: dict[str, int] = {}  # fault -> HTTP status; others are 409
+
+    def newest(self, unit: str, key: str) -> bool:
+        """Return whether the calls of a key go to a unit's newest version: the same key always goes the same way."""
+        share = self.canary.get(unit)
+        return share is None or crc32(f"{unit}/{key}".encode()) < share * (1 << 32)
+
+
+class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kind of sidecar may use, and what it keeps of each replica."""
+
+    arguments: bool = False  # whether it keeps what calls are given
+    ring_kb: int = 4096  # of memory between replica and sidecar
+    file_mb: int = 64
+    file_s: float = 60.0  # after which a file is finished
+    files: int = 200  # finished ones of a unit: the oldest make room
+
+
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole layout. The key `*` of `edge`, `topic` and `component` is the default for what is not named."""
 
@@ -54,7 +133,10 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     edge: dict[str, Edge] = {}
     topic: dict[str, Topic] = {}
     component: dict[str, Limit] = {}
+    resilience: dict[str, Resilience] = {}  # by query, component or unit, in this order; "*" for all
+    sidecar: dict[str, Sidecar] = {}
     setting: dict[str, Any] = {}  # "Component.field" -> value
+    gateway: Gateway = Gateway()
 
     def edge_of(self, caller: str, callee: str) -> Edge:
         """Return how `caller` reaches `callee`."""
@@ -68,13 +150,23 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return what a component may use."""
         return self.component.get(component) or self.component.get("*") or Limit()
 
+    def resilience_of(self, title: str, unit: str) -> Resilience:
+        """Return what callers of the query `Component.operation` do when it fails; `unit` is where it runs."""
+        found = self.resilience
+        names = (title, title.partition(".")[0], unit, "*")
+        return next((found[name] for name in names if name in found), _PLAIN)
+
     @property
     def durable(self) -> bool:
         """Return whether events travel through a log that outlives the process."""
         return any(topic.via == "log" for topic in self.topic.values())
 
 
-_TABLES: dict[str, type[msgspec.Struct]] = {"unit": Unit, "edge": Edge, "topic": Topic, "component": Limit}
+_PLAIN = Resilience()
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "unit": Unit, "edge": Edge, "topic": Topic, "component": Limit, "sidecar": Sidecar,
+    "resilience": Resilience,
+}  # fmt: skip
 
 
 def topology_of(document: Document) -> tuple[Topology, list[Finding]]:
@@ -93,12 +185,34 @@ def topology_of(document: Document) -> tuple[Topology, list[Finding]]:
                 faults.append(
                     finding(document.place(key), f"`{key}` is {value!r}; write a table, as in [{key}.NAME]")
                 )
+        elif key == "gateway" and isinstance(value, dict):
+            sound[key] = _gateway(document, value, faults)
         else:
             try:
                 sound[key] = msgspec.convert(value, hints[key])
             except msgspec.ValidationError as error:
-                faults.append(finding(document.place(key), f"`{key}` is {value!r}: {error}"))
+                faults.append(finding(document.place(key), f"`{key}` is {value!r}{_why(error, hints[key])}"))
     return Topology(**sound), faults
+
+
+def _gateway(document: Document, table: dict[str, Any], faults: list[Finding]) -> Gateway:
+    fields, known = {field.name: field for field in msgspec.structs.fields(Gateway)}, dict[str, Any]()
+    for key, value in table.items():
+        place = document.place("gateway", key)
+        if key not in fields:
+            faults.append(finding(place, f"`{key}` is no key of gateway. {nearest(key, fields)}"))
+            continue
+        try:
+            known[key] = msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as error:
+            faults.append(finding(place, f"`{key}` of gateway is {value!r}{_why(error, fields[key].type)}"))
+    return Gateway(**known)
+
+
+def _why(error: msgspec.ValidationError, kind: Any) -> str:
+    """Return what is wrong with a value, with those that are allowed where they can be counted."""
+    allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    return f"; it may be {', '.join(map(str, allowed))}" if allowed else f": {error}"
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +246,8 @@ def _entries(document: Document, table: str, faults: list[Finding]) -> dict[str,
             try:
                 known[key] = msgspec.convert(plain, fields[key].type)
             except msgspec.ValidationError as error:
-                faults.append(finding(place, f"`{key}` of {table} `{name}` is {value!r}: {error}"))
+                text = f"`{key}` of {table} `{name}` is {value!r}{_why(error, fields[key].type)}"
+                faults.append(finding(place, text))
         if missing := [key for key, field in fields.items() if field.required and key not in entry]:
             text = f"{table} `{name}` does not say its `{missing[0]}`"
             faults.append(finding(document.place(table, name), text))

@@ -1,13 +1,12 @@
-"""The host: makes a plan live in one process. Takes inputs, gives each its origin, runs its flow, commits its effects.
+"""The host: makes a plan live. Takes inputs, gives each its origin, and has its site run what they lead to, in order.
 
-Not here: one effect (`effects`), who waits for whom (`flows`), the path of a query (`dispatch`), which files are
-opened (`compose`).
+Not here: one effect (`effects`), where it runs (`sites`), who waits for whom (`flows`), the path of a query
+(`dispatch`), which files are opened (`compose`).
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -19,18 +18,17 @@ from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import micros
 from allotrope.planning.plans import Plan
-from allotrope.runtime.doors.dispatch import Services
-from allotrope.runtime.effects import Effects
+from allotrope.runtime.effects.ended import opened
 from allotrope.runtime.flows import Flights, Flow
-from allotrope.runtime.options import Input, Options, patience
-from allotrope.runtime.parts import Parts
-from allotrope.runtime.records import fingerprint
-from allotrope.runtime.recovery import recover
-from allotrope.runtime.routes import Delivery, Routes
+from allotrope.runtime.options import Input, Options, Reused, patience
+from allotrope.runtime.records import Outcome
+from allotrope.runtime.recovery import recover, repeats
+from allotrope.runtime.routes import Delivery
+from allotrope.runtime.sites.site import Joint, Site
 from allotrope.runtime.telemetry.sinks import Collector
-from allotrope.runtime.tracing import Tracer, check_traceparent
-from allotrope.runtime.wiring import Ask, Link, Wiring
-from allotrope.storage.ports import Entry, Envelope, Ledger, Log
+from allotrope.runtime.tracing import check_traceparent
+from allotrope.runtime.wiring import Ask
+from allotrope.storage.ports import LARGEST, Entry, Envelope, Log
 
 C = TypeVar("C")
 
@@ -41,29 +39,18 @@ _PLAIN = Input()
 class Host:
     """A live app. `await start()`, then `publish` events, and call components through `of`."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        stores: tuple[Log, Ledger],
-        links: Mapping[str, Link],
-        options: Options | None = None,
-    ) -> None:
-        """Build and connect everything; nothing runs before `start`."""
+    def __init__(self, plan: Plan, log: Log, site: Site, options: Options | None = None) -> None:
+        """Take the parts; nothing runs before `start`."""
         self.plan, self.options = plan, options or Options()
-        self.log, self.ledger = stores
+        self.log, self.site = log, site
         self.durable = plan.topology.durability != "none"
         self.chain = plan.topology.reply == "chain"
         self.inline = (
             self.chain and not self.durable
         )  # the caller's own task runs the chain: no task per input
-        self.services = Services(self.options.tracer or Tracer())
-        self.services.now, self.services.seed = self.options.now, self.options.seed
-        self.wiring = Wiring(plan, self.ledger, self.services, links, self.options.replicas)
-        self.routes = Routes(plan, self.wiring)
+        self.services, self.wiring, self.routes = site.services, site.wiring, site.routes
         self.flights = Flights(plan.topology.window)
-        for view in self.wiring.views.values():
-            view.floor = self.flights.floor
-        self.effects = Effects(self._parts())
+        site.join(Joint(log, self.flights, self.spawn))
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
         self._unready = Refused(f"{plan.app.name} is not started; `await host.start()` first")
         self.stopped: BaseException | None = self._unready  # why nothing is taken, now or any more
@@ -73,18 +60,15 @@ class Host:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clocks: list[asyncio.Task[Any]] = []
         self._pump: asyncio.Task[None] | None = None
-
-    def _parts(self) -> Parts:
-        return Parts(
-            plan=self.plan, options=self.options, log=self.log, ledger=self.ledger, services=self.services,
-            wiring=self.wiring, routes=self.routes, flights=self.flights, spawn=self.spawn,
-        )  # fmt: skip
+        self._until_finish = 0
 
     # -- life
 
     async def start(self) -> None:
         """Take up what a former life left unfinished, then the ticks of the clock."""
-        await recover(self._parts(), self.effects, self.fly)
+        if self.durable:
+            await recover(Joint(self.log, self.flights, self.spawn), self.site, self.fly)
+        self.options.started()
         if self.stopped is self._unready:
             self.stopped = None
         if self.collector is not None:
@@ -106,7 +90,7 @@ class Host:
             await self.flights.settled()
             if (lost := self.flights.lost) is not None:
                 raise Lost(f"stopped before everything was finished: {lost}") from lost
-            await self.effects.flushed()
+            await self.site.flushed()
             if not self.flights.busy:
                 return
 
@@ -141,11 +125,10 @@ class Host:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._lose([accepted for *_, accepted in self._inbound], self.stopped)
         self.flights.abandon(self.stopped)
-        self.services.pool.shutdown(wait=False, cancel_futures=True)
         if self.collector is not None:
             await self.collector.close()
+        await self.site.close()
         self.log.close()
-        self.ledger.close()
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Run `work` beside everything else; a failure that nobody else sees stops the host."""
@@ -172,7 +155,7 @@ class Host:
         if component is None:
             raise Refused(f"app {self.plan.app.name} has no component {kind.__name__}")
         if component.is_view:
-            return cast(C, self.wiring.views[component.name])
+            return cast(C, self.wiring.view(component.name))
         return cast(C, self.wiring.proxy(component, "", self._told))
 
     async def publish(self, event: Event, given: Input = _PLAIN) -> int:
@@ -216,12 +199,18 @@ class Host:
             flow, _ = await self._accept(envelope, arguments)
             if flow is not None and flow.outcome is None:
                 await self._finished(flow) if self.chain else await flow.replied()
-        outcome = self.effects.outcome(envelope, flow)
-        if outcome.arguments != fingerprint(body):
-            raise Refused(
-                f"{title}: request id {request!r} was used before with other arguments; take a new id"
-            )
-        return self.effects.opened(route.operation, outcome)
+        outcome = await self._outcome(envelope, flow)
+        return opened(route.operation, outcome, self.wiring.door(title, "").result)
+
+    async def _outcome(self, envelope: Envelope, flow: Flow | None) -> Outcome:
+        """Return how a command ended, of this attempt or of an earlier one with the same request id."""
+        if flow is not None and flow.outcome is not None:
+            return cast(Outcome, flow.outcome)
+        stored = await self.site.outcome(envelope)
+        if stored is None:
+            text = f"{envelope.kind}: the end of request {envelope.request!r} is no longer kept"
+            raise Lost(f"{text}; look at its effect")
+        return cast(Outcome, codec.decode(stored, Outcome))
 
     def _told(self, operation: Operation) -> Ask:
         async def tell(*given: Any, **named: Any) -> Any:
@@ -234,6 +223,9 @@ class Host:
     # -- from input to flow
 
     def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
+        if len(body) > LARGEST:
+            text = f"{kind} has {len(body):,} bytes, and {LARGEST:,} are the most; keep them in a file, and send where"
+            raise Refused(f"{text} it is")
         moment = self.services.now() if given.at is None else micros(given.at)
         trace = check_traceparent(given.traceparent) if given.traceparent else ""
         if not (given.request.isascii() and given.tenant.isascii()):
@@ -302,9 +294,9 @@ class Host:
     def _begin(self, entry: Entry, given: Envelope, value: Any) -> tuple[Flow | None, int]:
         origin = entry.envelope.origin
         if origin <= self.flights.newest:
-            if entry.envelope.body != given.body:
+            if not repeats(self.site, entry.envelope, given):
                 text = f"request id {given.request!r} was used before with other values; take a new id"
-                raise Refused(f"{given.kind}: {text}")
+                raise Reused(f"{given.kind}: {text}")
             return self.flights.flows.get(origin), origin
         flow = self.flights.begin(origin)
         envelope = entry.envelope
@@ -321,6 +313,8 @@ class Host:
         views, routes = self.routes.to(envelope)
         for view in views:
             view.add(value, flow.origin, envelope.path)
+        if self.site.show is not None:
+            self.site.show(envelope, value)
         if routes:
             key = "" if envelope.kind == "Tick" else envelope.key  # a tick has its component to itself
             for route in routes:
@@ -328,7 +322,8 @@ class Host:
 
     async def fly(self, flow: Flow) -> None:
         """Run a flow to its end."""
-        flights, disturbance = self.flights, self.options.disturbance
+        flights, disturbance, take = self.flights, self.options.disturbance, self.site.take
+        covered = self.site.covered
         first = False  # once it is the oldest flow it stays so: origins rise
         while (head := flow.next()) is not None:
             if flow.lost is not None:
@@ -336,15 +331,28 @@ class Host:
             if not first:
                 await self._turn(flow, head)
                 first = flights.floor() == flow.origin
+            if covered is not None:
+                await covered(flow, head)
             if disturbance is not None:
                 await disturbance.pause(head.route.title)
-            for envelope, event in await self.effects.take(flow, head):
+            for envelope, event in await take(flow, head):
                 self.emit(flow, envelope, event)
             flow.advance()
         if flow.trace is not None:
             self.services.tracer.end(flow.trace, origin=flow.origin)
         flights.end(flow)
-        self.effects.finished()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Move the floor, now and then: it is a hint that shortens the next start."""
+        if self.flights.lost is not None:
+            return  # what was given up is not finished
+        self._until_finish -= 1
+        if self._until_finish <= 0 or (self.durable and not self.flights.flows):
+            self._until_finish = 64
+            floor = self.flights.floor()
+            self.site.finish(floor)
+            self.log.acknowledge(self.plan.app.name, floor)
 
     async def _turn(self, flow: Flow, head: Delivery) -> None:
         """Return once no older flow can change what a delivery reads or should go before it."""

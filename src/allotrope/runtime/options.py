@@ -9,14 +9,17 @@ from typing import Protocol
 
 import msgspec
 
-from allotrope.kernel.errors import Lost
+from allotrope.kernel.errors import Expired, Lost, Refused
 from allotrope.runtime.records import Record
+from allotrope.runtime.telemetry.decisions import Recent
 from allotrope.runtime.telemetry.sinks import Sink
 from allotrope.runtime.tracing import Tracer
 
 
 class Disturbance(Protocol):
     """What a check may do to a host to bring differences to light."""
+
+    repeats: int  # deliveries that were run twice
 
     async def pause(self, title: str) -> None:
         """Let others go first, perhaps."""
@@ -27,6 +30,9 @@ class Disturbance(Protocol):
     def saw(self, record: Record) -> None:
         """Take note of a finished delivery."""
 
+    def spread(self) -> tuple[int, tuple[str, ...]]:
+        """Return the seed and the words from which the process of a unit makes a disturbance of its own."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a host runs, beside its topology. `now` returns microseconds since 1970."""
@@ -36,9 +42,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 1
     tracer: Tracer | None = None
     sinks: tuple[Sink, ...] = ()  # where finished spans go
+    recent: Recent | None = None  # where decisions go that are not committed with their effect
     disturbance: Disturbance | None = None
     recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
     ticks: bool = True
+    started: Callable[[], None] = lambda: None  # called once it has taken up what a former life had begun
+
+
+class Reused(Refused):
+    """A request id came before, with other values."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +65,11 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.asynccontextmanager
 async def patience(deadline_s: float | None, title: str) -> AsyncIterator[None]:
-    """Give up waiting, not the work, at a deadline: Lost."""
+    """Give up waiting, not the work, at a deadline: Lost. Expired when it has passed before anything ran."""
+    if deadline_s is not None and not deadline_s > 0:
+        raise Expired(
+            f"{title}: the deadline, {deadline_s} s from now, has passed; nothing ran. Ask again with a later one"
+        )
     try:
         async with asyncio.timeout(deadline_s):
             yield

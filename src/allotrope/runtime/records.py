@@ -11,6 +11,7 @@ from allotrope.kernel.errors import Failed
 from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
+from allotrope.runtime.telemetry.secrets import mask
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -67,12 +68,30 @@ def raised(error: Exception) -> tuple[str, Any]:
         return type(error).__name__, error.body
     if isinstance(error, Failed):
         return "Failed", (error.component, error.operation, error.cause)
-    return type(error).__name__, str(error)
+    return type(error).__name__, mask(str(error))
 
 
 def figures(answer: Any) -> Any:
     """Return what of an answer is written down."""
     return answer.__dict__ if isinstance(answer, View) else answer
+
+
+def reading_of(kind: type[View[Any]], data: bytes) -> Any:
+    """Return the reading of a view whose figures `data` holds, each of the type that its aggregate declares."""
+    kinds = {aggregate.name: aggregate.kind for aggregate in kind.__aggregates__}
+    found = object.__new__(kind)
+    for name, value in codec.decode(data).items():
+        found.__dict__[name] = _figure(value, kinds.get(name))
+    return found
+
+
+def _figure(value: Any, kind: Any) -> Any:
+    if not isinstance(value, str | list | dict) or kind in (None, Any, str):
+        return value
+    try:  # bytes do not tell these types themselves
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return value
 
 
 def record_of(

@@ -52,7 +52,7 @@ class Routes:
         operations = [o for c in app.components.values() for o in c.operations if o.writes]
         ahead = self._ahead(plan, operations)
         for component in app.components.values():
-            if component.is_view:
+            if component.name in wiring.views:
                 for source in component.sources():
                     self.ways[source.__name__][0].append(wiring.views[component.name])
         for operation in operations:
@@ -61,7 +61,7 @@ class Routes:
             for view in plan.reads.get(title, ()):
                 need |= self.bits[view]
             masks = bit, ahead[title], need
-            route = Route(operation, title, operation.component, tuple(wiring.doors[title]), *masks)
+            route = Route(operation, title, operation.component, tuple(wiring.doors.get(title, ())), *masks)
             for source in operation.sources:
                 self.ways[source.__name__][1].append(route)
             if operation.kind == "command":

@@ -24,6 +24,7 @@ class Span(msgspec.Struct, array_like=True, gc=False):
     origin: int = 0
     path: str = ""
     request: str = ""
+    place: str = ""  # the replica of a unit, "" in the host's own process
 
     @property
     def traceparent(self) -> str:
@@ -34,9 +35,11 @@ class Span(msgspec.Struct, array_like=True, gc=False):
 class Tracer:
     """Begins and ends spans; keeps the newest in a ring until somebody collects them."""
 
-    def __init__(self, per_second: float = 20.0, share: float = 0.0, ring: int = 20_000) -> None:
+    def __init__(
+        self, per_second: float = 20.0, share: float = 0.0, ring: int = 20_000, place: str = ""
+    ) -> None:
         """Sample up to `per_second` new traces a second, and beyond them each with the probability `share`."""
-        self.per_second, self.share = per_second, share
+        self.per_second, self.share, self.place = per_second, share, place
         self.finished: deque[Span] = deque(maxlen=ring)
         self.dropped = 0
         self._tokens, self._filled = per_second, time.monotonic()
@@ -66,6 +69,7 @@ class Tracer:
     def end(self, span: Span, status: str = "ok", origin: int = 0, path: str = "") -> None:
         """Close a span and keep it, with the event that it served."""
         span.end_ns, span.status, span.origin, span.path = time.time_ns(), status, origin, path
+        span.place = self.place
         if len(self.finished) == self.finished.maxlen:
             self.dropped += 1
         self.finished.append(span)

@@ -1,46 +1,93 @@
-"""Wiring: instances of the components, with proxies, tables and views in the fields that ask for them."""
+"""Wiring: instances of the components, with proxies, tables and views in the fields that ask for them.
+
+Components whose home is elsewhere are met through the same doors; `Afar` says how their bodies are reached.
+"""
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
 
 from allotrope.kernel.components import App, Chance, Clock, Component, Field
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
+from allotrope.planning.topology import Limit, Resilience
 from allotrope.runtime.doors.dispatch import Door, Proxy, Services
 from allotrope.runtime.doors.limits import Budget, Slots, repeating
+from allotrope.runtime.doors.shields import Shield
+from allotrope.runtime.tracing import Tracer
 from allotrope.storage.ports import Ledger
 
 Ask = Callable[..., Any]
 Link = Callable[[Operation, Ask], Ask]  # a transport: the face of an operation on the caller's side
 
 
+class Afar(Protocol):
+    """How to reach what has its home in another process."""
+
+    def body(self, operation: Operation) -> Callable[..., Any]:
+        """Return what stands for the body of an operation."""
+
+    def view(self, kind: type[View[Any]], tracer: Tracer) -> Any:
+        """Return what stands for a view."""
+
+
+class Links(msgspec.Struct, frozen=True):
+    """How what is wired together meets: transports by the way of an edge, and what is elsewhere."""
+
+    via: Mapping[str, Link]
+    away: frozenset[str] = frozenset()  # components whose home is another process
+    afar: Afar | None = None
+
+
 class Wiring:
-    """Every component of a plan, built and connected; doors by operation title, one per replica."""
+    """The components of one process, built and connected; doors by operation title, one per replica."""
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, services: Services, links: Mapping[str, Link], replicas: int = 1
+        self,
+        plan: Plan,
+        ledger: Ledger | None,
+        services: Services,
+        links: Links,
+        replicas: int = 1,
     ):
         """Build in the order of dependencies; call cycles were refused by the plan."""
         self.plan, self.app, self.topology = plan, plan.app, plan.topology
-        self.ledger, self.services, self.links, self.replicas = ledger, services, links, replicas
+        self.ledger, self.services, self.links, self.replicas = ledger, services, links.via, replicas
         self.doors: dict[str, list[Door]] = {}
         self.views: dict[str, View[Any]] = {}
         self.instances: dict[str, list[Any]] = {}
+        self.afar, self.home = links.afar, frozenset(self.app.components) - links.away
+        self._unit = {name: unit for unit, names in plan.units.items() for name in names}
+        self._far_views: dict[str, Any] = {}
         for component in self.app.components.values():
-            if issubclass(component.kind, View):
+            if issubclass(component.kind, View) and component.name in self.home:
                 self.views[component.name] = component.kind()
         for component in self.app.components.values():
             self._build(component)
+
+    def view(self, name: str) -> Any:
+        """Return a view, or what stands for it."""
+        if name in self.home:
+            return self.views[name]
+        if name not in self._far_views:
+            assert self.afar is not None
+            self._far_views[name] = self.afar.view(self.app.components[name].kind, self.services.tracer)
+        return self._far_views[name]
 
     def _build(self, component: Component) -> None:
         if component.is_view or component.name in self.instances:
             return
         limit = self.topology.limit_of(component.name)
-        slots = Slots(component.name, limit.concurrency, limit.queue)
         self.instances[component.name] = []
+        if component.name not in self.home:
+            self._away(component, limit)
+            return
+        slots = Slots(component.name, limit.concurrency, limit.queue)
         for _ in range(self.replicas):
             needs = {f.name: made for f in component.fields if (made := self._made(component, f)) is not None}
             instance = component.kind(**needs)
@@ -49,6 +96,28 @@ class Wiring:
                 door = Door(operation, instance, slots, self.services)
                 door.hurry(limit.deadline_s)
                 self.doors.setdefault(operation.title, []).append(door)
+
+    def _away(self, component: Component, limit: Limit) -> None:
+        """Make the doors of a component elsewhere; this process takes as many places as all replicas have."""
+        assert self.afar is not None
+        unit = self._unit[component.name]
+        places = self.topology.resilience_of(component.name, unit).concurrency
+        places = places or limit.concurrency * max(1, self.topology.unit[unit].replicas[1])
+        slots = Slots(component.name, places, limit.queue)
+        for operation in component.operations:
+            wanted = self.topology.resilience_of(operation.title, unit)
+            if operation.title in self.topology.resilience and wanted.concurrency:
+                slots = Slots(operation.title, wanted.concurrency, limit.queue)
+            door = Door(operation, None, slots, self.services, self.afar.body(operation))
+            door.hurry(limit.deadline_s)
+            if operation.kind == "query" and not operation.streams and wanted != Resilience():
+                other = partial(self._instead, wanted.fallback) if wanted.fallback else None
+                door.body = Shield(operation.title, door.body, wanted, door.meter, other).ask
+            self.doors[operation.title] = [door]
+
+    async def _instead(self, title: str, *arguments: Any) -> Any:
+        """Ask a fallback; not before it is needed, since its door may be made later."""
+        return await self.door(title, "").ask(*arguments)
 
     def _made(self, component: Component, field: Field) -> Any:
         """Return what the runtime puts into a field; None leaves a setting at its default."""
@@ -59,7 +128,7 @@ class Wiring:
             encoded = self.topology.durability != "none"
             return Table(component.name, field.name, row, self.ledger, encoded=encoded)
         if field.need == "view":
-            return self.views[field.kind.__name__]
+            return self.view(field.kind.__name__)
         if field.need == "clock":
             return Clock()
         if field.need == "chance":
@@ -73,7 +142,8 @@ class Wiring:
     ) -> Proxy:
         """Return what `caller` holds in place of a component: its queries, and its commands where `told` makes them."""
         via = self.topology.edge_of(caller, component.name).via
-        link, budget = self.links[via], Budget()
+        link, unit = self.links[via], self._unit.get(component.name, "")
+        budget = Budget(self.topology.resilience_of(component.name, unit).retries)
         methods: dict[str, Ask] = {}
         for operation in component.operations:
             if operation.kind == "query":

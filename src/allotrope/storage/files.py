@@ -24,17 +24,20 @@ _PAGE = 4096
 _RESERVED = 8  # bytes of each page that hold its checksum
 _SYNCHRONOUS = {"process": 1, "power": 2}
 CHECKPOINT_PAGES = 1000
-_VERSION = 1
+_VERSION = 2
 
 
 class Database:
     """An open file: one connection writes, and where that is done in a thread, another one reads."""
 
-    def __init__(self, path: Path, schema: str, durability: Durability, mend: str = "") -> None:
+    def __init__(
+        self, path: Path, schema: str, durability: Durability, mend: str = "", *, shared: bool = False
+    ) -> None:
         """Open it, or create it with `schema`.
 
         When the power was cut on it at durability `process`, commits may be gone that another file has heard
-        of: then `mend` is run, once, to name nothing new as they were named.
+        of: then `mend` is run, once, to name nothing new as they were named. Where it is `shared`, the first
+        of several processes does all this, and the others come after it.
 
         Raises Refused when another instance holds it or the durability cannot be had, Corrupted when damaged.
         """
@@ -46,13 +49,13 @@ class Database:
         self._pages = 0
         self._connections: list[apsw.Connection] = []
         _make_folder(path.parent)
-        self._lock = Lock(path)
+        self._lock = Lock(path, shared=shared)
         try:
-            promised = self._promised()
+            promised = self._promised() if self._lock.first else 0
             self.writer = self._connect()
             self._compare(promised)
             self._create(schema)
-            if mend and self._lock.state == "process" and not self._lock.same_boot:
+            if mend and self._lock.first and self._lock.state == "process" and not self._lock.same_boot:
                 self.write(lambda: self.writer.execute(mend))
             self.reader = self._connect() if durability == "power" else self.writer
         except BaseException as error:
@@ -65,6 +68,7 @@ class Database:
         self.writer.set_wal_hook(self._count)
         self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._lock.mark(durability)
+        self._lock.admit()
 
     # -- opening
 
@@ -133,6 +137,20 @@ class Database:
                 f"{self.path}: has format {version}, not {_VERSION}; use the allotrope that wrote it"
             )
 
+    def belong(self, owner: str) -> None:
+        """Keep the name of the first app that comes, so that no other takes up what it has begun; "" is no app."""
+        if not owner:
+            return
+        if not self.pending("SELECT 1 FROM sqlite_schema WHERE name='owner'"):
+            create = "CREATE TABLE owner(app TEXT NOT NULL) STRICT; INSERT INTO owner VALUES(?)"
+            self.write(lambda: self.writer.execute(create, (owner,)))
+        ((found,),) = self.pending("SELECT app FROM owner")
+        if found != owner:
+            raise Refused(
+                f"{self.path.parent}: {self.path.name} there is of the app `{found}`, and `{owner}` would take up "
+                f"its events; give `{owner}` another folder, or if it is the same app, its old name"
+            )
+
     # -- use
 
     def rows(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
@@ -180,7 +198,7 @@ class Database:
         try:
             self.writer.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._next_checkpoint = CHECKPOINT_PAGES
-        except apsw.FullError:
+        except (apsw.FullError, apsw.BusyError):  # no room, or another process is at it
             self._next_checkpoint = self._pages + CHECKPOINT_PAGES  # it stays where it is; try again later
         except apsw.Error as error:
             self._stop(error)
@@ -200,7 +218,7 @@ class Database:
             except apsw.Error as error:  # what was committed is in the write-ahead file
                 clean = False
                 self._stop(error)
-        if clean:
+        if clean and self._lock.alone():
             self._lock.mark("closed")
         self._lock.release()
 
@@ -214,6 +232,10 @@ class Database:
         if isinstance(error, apsw.FullError):
             return Refused(
                 f"{self.path}: the disk is full; nothing of this was stored. Free space, repeat", 5.0
+            )
+        if isinstance(error, apsw.BusyError):
+            return Refused(
+                f"{self.path}: other processes were writing all the time; nothing was stored", 0.05
             )
         if isinstance(error, apsw.CorruptError | apsw.NotADBError) or code == apsw.SQLITE_IOERR_DATA:
             return Corrupted(f"{self.path}: damaged, found while {doing} ({error}); restore it from a backup")
@@ -245,7 +267,7 @@ def _load_checksums() -> None:
 def _make_folder(folder: Path) -> None:
     """Create a folder so that it is there after a power cut too."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, parents=True, exist_ok=True)
     for place in missing:
         handle = os.open(place.parent, os.O_RDONLY)
         os.fsync(handle)

@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from allotrope.kernel.errors import Refused
 
+OPENING_S = 10.0  # how long the first of several processes may take
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -24,13 +26,15 @@ class Lock:
     Its file is never deleted: to delete a lock that another is about to take would let two in.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock; Refused, with the holder's process id, when another instance has it."""
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """Take the lock; Refused, with the holder's process id, when another instance has it.
+
+        A `shared` one is had by several processes: `first` by one alone, until it admits the others.
+        """
         self.path = path.with_suffix(".lock")
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        self._shared, self.first = shared, True
+        if not self._taken():
             holder = self._note()[0]
             os.close(self._file)
             raise Refused(
@@ -40,6 +44,34 @@ class Lock:
         _, last, self.state = self._note()
         self.same_boot = bool(last) and last == _boot()
         self._write(last, self.state)
+
+    def _taken(self) -> bool:
+        until = time.monotonic() + (OPENING_S if self._shared else 0.0)
+        while True:
+            if self._locked(fcntl.LOCK_EX):
+                return True
+            if self._shared and self._locked(fcntl.LOCK_SH):
+                self.first = False
+                return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.002)  # the first one is still opening it
+
+    def _locked(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._file, how | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def admit(self) -> None:
+        """Let other processes in that share it; what had to be done alone is done."""
+        if self._shared and self.first:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def alone(self) -> bool:
+        """Return whether no other process has it."""
+        return not self._shared or self._locked(fcntl.LOCK_EX)
 
     def _note(self) -> tuple[str, str, str]:
         words = os.pread(self._file, 200, 0).decode("ascii", "replace").split()

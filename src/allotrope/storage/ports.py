@@ -4,12 +4,17 @@ Written by one host at a time. Every event is named by (origin, path), the same 
 an inbox that remembers names makes one effect, and forgets them once their origin is finished.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from allotrope.kernel.errors import Refused
 from allotrope.kernel.tables import Durability
+
+LARGEST = (
+    32 << 20
+)  # bytes of an event, and of all that one operation publishes: what is larger belongs in a file
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -60,6 +65,19 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     outcome: bytes = b""  # its recorded answer, together with a hash of its arguments
     record: bytes = b""  # the decision record
     at: int = 0
+    lease: tuple[int, int] | None = None  # (partition, epoch) under which it ran, where several may write
+    reads: tuple[
+        tuple[str, str | None], ...
+    ] = ()  # rows that it has read since `mark`, None for a whole table
+    mark: int = -1
+
+
+class Fenced(Refused):
+    """Nothing was stored: the partition is another's now. Who gets this has been away for too long."""
+
+
+class Overtaken(Refused):
+    """Nothing was stored: another process has changed what was read. Run it again."""
 
 
 class Log(Protocol):
@@ -94,8 +112,8 @@ class Ledger(Protocol):
     def scan(self, table: str) -> Iterator[tuple[str, bytes]]:
         """Yield the committed rows of a table in the order of their keys."""
 
-    async def commit(self, effect: Commit) -> None:
-        """Store all of it or nothing; return once the durability holds."""
+    async def commit(self, effect: Commit) -> bool:
+        """Store all of it or nothing; return, once the durability holds, whether it was new."""
 
     def inbox(self) -> Iterator[tuple[str, int, str]]:
         """Yield (consumer, origin, path) of every effect whose origin is not finished."""
@@ -120,3 +138,20 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Release the file. What was committed is kept."""
+
+
+@runtime_checkable
+class SharedLedger(Ledger, Protocol):
+    """A ledger that several processes may have open. Each writes under a lease, and learns what overtook it."""
+
+    shared: bool  # whether it was opened so
+
+    async def claim(self, leases: Mapping[int, int]) -> None:
+        """Hold partitions, each under an epoch, from now on. Fenced when a later epoch has one already."""
+
+    @property
+    def stopped(self) -> str:
+        """Return why nothing is written any more, "" while all is well."""
+
+    def mark(self) -> int:
+        """Return a number that grows with each commit of any process."""

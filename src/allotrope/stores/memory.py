@@ -35,16 +35,16 @@ class MemoryLedger:
         rows = self._tables.get(table, {})
         yield from [(key, rows[key]) for key in sorted(rows)]
 
-    async def commit(self, effect: Commit) -> None:
-        """Store all of it; an effect in the inbox already, or of a finished origin, is passed over."""
+    async def commit(self, effect: Commit) -> bool:
+        """Store all of it; an effect in the inbox already, or of a finished origin, is passed over: False."""
         if self._closed:
             raise Refused("the ledger is closed; make a new one")
         if effect.origin < self._floor:
-            return
+            return False
         name = (effect.consumer, effect.path)
         names = self._inbox.setdefault(effect.origin, [])
         if name in names:
-            return
+            return False
         names.append(name)
         for table, key, row in effect.writes:
             if row is None:
@@ -58,6 +58,7 @@ class MemoryLedger:
             self._answer(effect)
         if effect.record:
             self._records.append((effect.consumer, effect.origin, effect.path, effect.record))
+        return True
 
     def _answer(self, effect: Commit) -> None:
         self._newest = max(self._newest, effect.at)

@@ -1,7 +1,7 @@
 """The ledger in one SQLite file, `ledger.db`: what one operation does is in one transaction."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from allotrope.kernel.tables import Durability
 from allotrope.storage.files import Database
 from allotrope.storage.groups import Group, Work
 from allotrope.storage.points import reach
-from allotrope.storage.ports import Commit, Envelope
+from allotrope.storage.ports import Commit, Envelope, Fenced, Overtaken
 
 DAY = 86_400_000_000  # microseconds
 _PRUNE_EVERY = 1000  # outcomes, and records
+_CHANGES = 100_000  # commits for which it is known which rows they changed
 
 _SCHEMA = """
 CREATE TABLE rows("table" TEXT, key TEXT, row BLOB NOT NULL, PRIMARY KEY("table", key)) STRICT, WITHOUT ROWID;
@@ -27,7 +28,12 @@ CREATE TABLE record(number INTEGER PRIMARY KEY, consumer TEXT NOT NULL, origin I
   path TEXT NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX record_origin ON record(origin);
 CREATE TABLE marks(floor INTEGER NOT NULL, number INTEGER NOT NULL, newest INTEGER NOT NULL) STRICT;
-INSERT INTO marks VALUES(0, 0, 0)
+INSERT INTO marks VALUES(0, 0, 0);
+CREATE TABLE lease(partition INTEGER PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE changed("table" TEXT, key TEXT, number INTEGER NOT NULL, PRIMARY KEY("table", key)) STRICT, WITHOUT ROWID;
+CREATE INDEX changed_number ON changed("table", number);
+CREATE TABLE changes(number INTEGER NOT NULL) STRICT;
+INSERT INTO changes VALUES(0)
 """
 # The log may have events under numbers that this file has lost: it would pass over others that got them.
 _MEND = "UPDATE marks SET number=number+1000000000"
@@ -35,6 +41,9 @@ _UPSERT = "INSERT OR REPLACE INTO rows VALUES(?,?,?)"
 _ARRIVE = "INSERT OR IGNORE INTO inbox VALUES(?,?,?)"
 _ANSWER = "INSERT OR REPLACE INTO outcome(request,answer,at) VALUES(?,?,?)"
 _RECORD = "INSERT INTO record(consumer,origin,path,body) VALUES(?,?,?,?)"
+_MARKS = "SELECT floor,number,newest FROM marks"
+_CLAIM = """INSERT INTO lease VALUES(?,?)
+  ON CONFLICT(partition) DO UPDATE SET epoch=excluded.epoch WHERE excluded.epoch>=epoch"""
 _EXPIRE = """DELETE FROM outcome
   WHERE number<coalesce((SELECT number FROM outcome WHERE at>? ORDER BY number LIMIT 1), 9e18)"""
 
@@ -42,12 +51,22 @@ _EXPIRE = """DELETE FROM outcome
 class SqliteLedger:
     """A durable ledger in a folder; it keeps the newest `keep` decision records, or a few more."""
 
-    def __init__(self, folder: Path | str, durability: Durability = "process", keep: int = 200_000) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        durability: Durability = "process",
+        keep: int = 200_000,
+        owner: str = "",
+        *,
+        shared: bool = False,
+    ) -> None:
         self.durability: Durability = durability
         self._keep = keep
-        self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability, _MEND)
+        self._file = Database(Path(folder) / "ledger.db", _SCHEMA, durability, _MEND, shared=shared)
+        self.shared = shared
         try:
-            floor, number, newest = self._file.rows("SELECT floor,number,newest FROM marks")[0]
+            self._file.belong(owner)
+            floor, number, newest = self._file.rows(_MARKS)[0]
         except BaseException:
             self._file.close()
             raise
@@ -60,12 +79,21 @@ class SqliteLedger:
 
     # -- writing
 
-    async def commit(self, effect: Commit) -> None:
-        """Store all or nothing; an effect in the inbox already, or of a finished origin, is passed over."""
+    async def commit(self, effect: Commit) -> bool:
+        """Store all or nothing; an effect in the inbox already, or of a finished origin, is passed over: False."""
         reach("commit.before")
-        if effect.origin >= self._floor:
-            await self._group.add(self._commit, effect)
+        new = effect.origin >= self._floor and await self._group.add(self._commit, effect)
         reach("commit.after")
+        return new
+
+    async def claim(self, leases: Mapping[int, int]) -> None:
+        """Hold partitions, each under an epoch, from now on. Fenced when a later epoch has one already."""
+        await self._group.add(self._claim, leases)
+
+    def mark(self) -> int:
+        """Return a number that grows with each commit of any process."""
+        number: int = self._file.rows("SELECT number FROM changes")[0][0]
+        return number
 
     async def relayed(self, numbers: Iterable[int]) -> None:
         """Forget outbox events that the log has stored."""
@@ -80,7 +108,9 @@ class SqliteLedger:
     def _write(self, jobs: list[tuple[Work, Any]]) -> list[Any]:
         before = self._number, self._newest
         try:
-            *results, kept = self._file.write(lambda: [*(work(given) for work, given in jobs), self._mark()])
+            _, *results, kept = self._file.write(
+                lambda: [self._level(), *(work(given) for work, given in jobs), self._mark()]
+            )
         except BaseException:
             self._number, self._newest = before
             raise
@@ -104,13 +134,63 @@ class SqliteLedger:
         if self._recorded >= _PRUNE_EVERY:
             self._recorded = 0
             execute("DELETE FROM record WHERE number<=(SELECT max(number) FROM record)-?", (self._keep,))
+            execute("DELETE FROM changed WHERE number<=(SELECT number FROM changes)-?", (_CHANGES,))
         return marks
 
-    def _commit(self, effect: Commit) -> None:
+    def _level(self) -> tuple[int, int, int]:
+        """Return the marks, with what other processes have written since."""
+        if self.shared:
+            floor, self._number, newest = self._kept = self._file.pending(_MARKS)[0]
+            self._floor, self._newest = max(floor, self._floor), max(newest, self._newest)
+        return self._marks()
+
+    def _claim(self, leases: Mapping[int, int]) -> None:
+        for partition, epoch in leases.items():
+            self._file.writer.execute(_CLAIM, (partition, epoch))
+            if not self._file.writer.changes():
+                raise Fenced(
+                    f"{self._file.path}: partition {partition} is held under a later epoch than {epoch}"
+                )
+
+    def _guard(self, effect: Commit) -> None:
+        """Raise when it ran on a lease that has passed on, or on rows that have changed since."""
+        if effect.lease is not None:
+            found = self._file.pending("SELECT epoch FROM lease WHERE partition=?", effect.lease[:1])
+            if found and found[0][0] > effect.lease[1]:
+                raise Fenced(
+                    f"{self._file.path}: partition {effect.lease[0]} is another's now; nothing was stored"
+                )
+        if (
+            effect.reads
+            and 0 <= effect.mark < self._file.pending("SELECT number FROM changes")[0][0] - _CHANGES
+        ):
+            raise Overtaken(f"{effect.consumer} began too long ago to tell what has changed since")
+        for table, key in effect.reads if effect.mark >= 0 else ():
+            one, which = (
+                ("", (table, effect.mark)) if key is None else (" AND key=?", (table, effect.mark, key))
+            )
+            if self._file.pending(f'SELECT 1 FROM changed WHERE "table"=? AND number>?{one} LIMIT 1', which):
+                raise Overtaken(f"{table}: another process has changed what {effect.consumer} has read")
+
+    def _change(self, effect: Commit) -> None:
+        """Take note of the rows that are written, for those who have read them in other processes."""
         execute = self._file.writer.execute
+        execute("UPDATE changes SET number=number+1")
+        rows = [(table, key) for table, key, _ in effect.writes]
+        self._file.writer.executemany(
+            "INSERT OR REPLACE INTO changed VALUES(?,?,(SELECT number FROM changes))", rows
+        )
+
+    def _commit(self, effect: Commit) -> bool:
+        execute = self._file.writer.execute
+        if self.shared and effect.origin < self._floor:  # which another process has moved on
+            return False
         execute(_ARRIVE, (effect.origin, effect.path, effect.consumer))
         if not self._file.writer.changes():
-            return
+            return False
+        if self.shared:
+            self._guard(effect)
+            self._change(effect)
         for table, key, row in effect.writes:
             if row is None:
                 execute('DELETE FROM rows WHERE "table"=? AND key=?', (table, key))
@@ -126,6 +206,7 @@ class SqliteLedger:
         if effect.record:
             execute(_RECORD, (effect.consumer, effect.origin, effect.path, effect.record))
             self._recorded += 1
+        return True
 
     def _relayed(self, numbers: list[tuple[int]]) -> None:
         self._file.writer.executemany("DELETE FROM outbox WHERE number=?", numbers)
@@ -167,6 +248,11 @@ class SqliteLedger:
         found = f"SELECT consumer,origin,path,body FROM record {which} ORDER BY origin,path,consumer"
         yield from self._file.rows(found, bindings)
 
+    @property
+    def stopped(self) -> str:
+        """Return why nothing is written any more, "" while all is well."""
+        return self._file.stopped
+
     def close(self) -> None:
         """Finish what is being written and release the file."""
         self._group.close()
@@ -174,5 +260,5 @@ class SqliteLedger:
             with contextlib.suppress(
                 Refused, Lost
             ):  # they are hints, and a full disk must not keep the file open
-                self._file.write(self._mark)
+                self._file.write(lambda: (self._level(), self._mark()))
         self._file.close()

@@ -55,6 +55,7 @@ from allotrope.kernel.messages import Event
 from allotrope.kernel.views import micros
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Input, Options
+from allotrope.runtime.records import Record
 
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
@@ -86,6 +87,7 @@ class Live:
         self._ticks, self._sent = Ticks(app), 0
         self._differing: list[str] = []
         self._seen: set[str] = set()
+        self._records: tuple[Record, ...] = ()  # in the order of their inputs
         options = Options(
             now=lambda: micros(self.now), ticks=False, disturbance=self._chaos, seed=case.seed,
             replicas=2 if case.seed else 1, recalled={},
@@ -112,32 +114,36 @@ class Live:
         return self.host.of(kind)
 
     async def settled(self) -> None:
-        """Return once all that has come in has had its effects."""
+        """Return once all that has come in has had its effects; `events` and `failures` know of these, then."""
         await self.host.settled()
+        if self.host.plan.apart:  # what units have decided is in their own ledgers
+            for record in (await self.host.site.contents()).records:
+                self._chaos.saw(record)
+        self._records = tuple(record for _, record in sorted(self._chaos.records.items()))
 
     async def at(self, moment: datetime | timedelta) -> None:
         """Move the clock to a moment, or on by a length of time; the ticks in between happen."""
         reached = self.now + moment if isinstance(moment, timedelta) else moment
         if reached < self.now:
             raise Refused(f"the clock stands at {self.now} and cannot go back to {reached}")
-        await self.settled()
+        await self.host.settled()
         for title, due in self._ticks.due(micros(reached)):
             self.now = START + timedelta(microseconds=due - micros(START))
             await self.host.tick(title, due)
-            await self.settled()
+            await self.host.settled()
         self.now = reached
+        await self.settled()
 
     def events(self, kind: type[E]) -> tuple[E, ...]:
-        """Return the events of a type that were published so far, in the order of their inputs."""
-        records = (record for _, record in sorted(self._chaos.records.items()))
-        published = (pair for record in records for pair in record.events)
+        """Return the events of a type that were published, up to the last `settled`, in the order of their inputs."""
+        published = (pair for record in self._records for pair in record.events)
         return tuple(codec.decode(body, kind) for name, body in published if name == kind.__name__)
 
     def failures(self) -> tuple[str, ...]:
-        """Return what handlers raised; a test that does not ask for it fails when there is any."""
+        """Return what handlers raised, up to the last `settled`; a test that does not ask for it fails with any."""
         found = {
             record.name + record.title: f"{record.title} on {record.kind}: {record.error}"
-            for _, record in sorted(self._chaos.records.items())
+            for record in self._records
             if record.error and self.app.operation(record.title).kind != "command"
         }
         self._seen |= found.keys()

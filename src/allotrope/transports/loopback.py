@@ -4,13 +4,14 @@ It is as strict as any wire, and it flushes out queries that are not: an operati
 differently is reported by `differs`.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import msgspec
 
 from allotrope.kernel import codec
+from allotrope.kernel.calls import current
 from allotrope.kernel.messages import Fault, fault_body
 from allotrope.kernel.operations import Operation
 
@@ -32,12 +33,24 @@ def _called(operation: Operation, ask: Ask, differs: Callable[[str, Any, Any], N
     async def call(*given: Any, **named: Any) -> Any:
         answer = await _crossed(ask, *_across(given, named))
         if operation.repeatable and operation.kind == "query":
-            again = await _crossed(ask, *_across(given, named))
+            with _unrecorded():
+                again = await _crossed(ask, *_across(given, named))
             if codec.encode(again) != codec.encode(answer):
                 differs(operation.title, answer, again)
         return codec.decode(codec.encode(answer), result)
 
     return call
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """Ask for oneself: a decision record holds what the body asked, however its questions travelled."""
+    caller = current.get()
+    token = current.set(caller and msgspec.structs.replace(caller, effect=None))
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 def _streamed(operation: Operation, ask: Ask) -> Ask:

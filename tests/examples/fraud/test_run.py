@@ -1,6 +1,7 @@
 """`python -m examples.fraud` as a person starts it: from nothing to equal answers, and its refusals."""
 
 import re
+import signal
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -12,8 +13,9 @@ from allotrope import Refused, compose
 from examples.fraud.lab.dataset import read, span, write
 from examples.fraud.lab.generator import Population, simulate
 from examples.fraud.lab.screen import unequal
-from examples.fraud.lab.serving import TOPOLOGY, emptied
+from examples.fraud.lab.serving import MARK, TOPOLOGY, emptied
 from examples.fraud.lab.stream import LEAD_DAYS, Schedule, history, streamed
+from examples.fraud.lab.trial import apart
 
 ROOT = Path(__file__).parents[3]
 SMALL = ("--customers", "150", "--days", "1", "--seed", "3")
@@ -99,23 +101,44 @@ def test_data_that_cannot_be_used_is_refused_in_one_message(tmp_path: Path) -> N
 
 def test_what_an_earlier_run_left_goes_or_stays_beside(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    for keep, beside in (
-        (False, []),
-        (True, ["run.1"]),
-        (True, ["run.1", "run.2"]),
-        (False, ["run.1", "run.2"]),
+    for turn, keep, beside in (
+        (0, False, []),
+        (1, True, ["run.1"]),
+        (1, True, ["run.1", "run.2"]),
+        (1, False, ["run.1", "run.2"]),
     ):
-        emptied(folder, keep=keep)
+        said: list[str] = []
+        emptied(folder, keep=keep, say=said.append)
         assert not list(folder.iterdir())
         assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == beside
-        (folder / TOPOLOGY).touch()
+        assert [("moves to" if keep else "is deleted") in text for text in said] == [True] * turn
+        (folder / TOPOLOGY).write_text(MARK)
         (folder / "log.db").touch()
+        (folder / "fraud.contract.json").touch()
+
+
+@pytest.mark.parametrize("name", [TOPOLOGY, "notes.txt", "log.txt"])
+def test_a_folder_that_no_run_has_made_is_not_emptied(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('base = "monolith"\n')  # as `allotrope new` leaves a topology
+    (tmp_path / "log.db").touch()
+    if name != TOPOLOGY:
+        (tmp_path / TOPOLOGY).write_text(MARK)
+    with pytest.raises(Refused, match=f"holds `{name}`, which no earlier run has left; nothing was touched"):
+        emptied(tmp_path, keep=False, say=print)
+    assert (tmp_path / "log.db").exists()
+    assert (tmp_path / name).exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Refused, match="name a folder that can be written"):
-        emptied(tmp_path / "file" / "run", keep=False)
+        emptied(tmp_path / "file" / "run", keep=False, say=print)
+
+
+async def test_ctrl_c_is_held_from_a_process_from_its_first_moment() -> None:
+    """One that died of it before it had read what it is to do would keep its parent waiting for ever."""
+    assert signal.SIGINT in await apart(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 # -- the days of a run

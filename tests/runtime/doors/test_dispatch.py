@@ -69,6 +69,8 @@ class Model:
     async def lookup(self, id: str) -> str:
         if id == "broken":
             raise ZeroDivisionError("division by zero")
+        if id == "exit":
+            raise SystemExit(3)
         if id == "undeclared":
             raise STAGE["undeclared"]  # built elsewhere: the plan would have refused it here
         raise Unknown(id=id)
@@ -251,9 +253,11 @@ async def test_declared_faults_pass_and_all_else_has_failed(tmp_path: Path) -> N
         assert isinstance(failed.value.__cause__, ZeroDivisionError)
         with pytest.raises(Failed, match="Undeclared"):
             await model.lookup("undeclared")
+        with pytest.raises(Failed, match="SystemExit: 3"):
+            await model.lookup("exit")
         counted = meter(host, "Model.lookup")
-        assert counted.errors == {"Unknown": 1, "ZeroDivisionError": 1, "Undeclared": 1}
-        assert (counted.calls, counted.running) == (3, 0)
+        assert counted.errors == {"Unknown": 1, "ZeroDivisionError": 1, "Undeclared": 1, "SystemExit": 1}
+        assert (counted.calls, counted.running) == (4, 0)
         assert host.wiring.doors["Model.lookup"][0].slots.free == 64
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from allotrope.cli.run import gauges
 from allotrope.compose import build
 from allotrope.kernel.errors import Refused
+from allotrope.launch import gauges
 from allotrope.runtime.telemetry.metrics import serve
 from tests.cli import shop
 

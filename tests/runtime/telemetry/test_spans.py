@@ -36,7 +36,7 @@ async def test_a_host_stores_the_spans_of_a_chain_as_one_tree(tmp_path: Path) ->
     (trace,) = spans.of_request("r1")
     assert spans.of_origin(1) == spans.begun_by(trace[:6]) == [trace]
     found = {span.name: span for span in spans.trace(trace)}
-    assert set(found) == {"Ordered", "Till.price", "Rates.rate", "Till.print"}
+    assert set(found) == {"Ordered", "Till.price", "Rates.rate", "Rates.mood", "Till.print"}
     assert found["Ordered"].parent_id == 0
     assert found["Ordered"].request == "r1"
     assert found["Till.price"].parent_id == found["Ordered"].span_id
@@ -72,7 +72,7 @@ async def test_another_reads_while_the_app_runs(tmp_path: Path) -> None:
     assert await asyncio.to_thread(stored.wait, 10)
     spans = Spans.of(tmp_path)
     assert spans is not None
-    assert spans.kept()[:2] == (4, 1)
+    assert spans.kept()[:2] == (5, 1)
     spans.close()
     await host.close()
 
@@ -91,6 +91,16 @@ def test_the_newest_are_kept_and_the_aged_are_counted(tmp_path: Path) -> None:
     assert again.kept().overflowed == 7
     assert again.kept().spans == 100
     again.close()
+
+
+def test_room_is_made_for_what_several_processes_write(tmp_path: Path) -> None:
+    stores = [SpanStore(tmp_path, most=100) for _ in range(3)]
+    for first in range(1, 601, 10):
+        stores[first // 10 % 3].keep([span(number) for number in range(first, first + 10)])
+    kept = stores[0].kept()
+    assert (kept.spans <= 101, kept.spans + kept.aged) == (True, 600)
+    for store in stores:
+        store.close()
 
 
 def test_without_a_folder_spans_stay_in_memory() -> None:
@@ -148,11 +158,11 @@ async def test_a_sink_that_fails_stops_neither_the_app_nor_the_other_sinks(
         await host.publish(shop.Ordered(f"o{number}", "ann", Decimal(3), AT))
         await host.collector.collect()
     assert caplog.text.count("no space left") == 1  # said once, not for each batch
-    assert good.kept().spans == 12
+    assert good.kept().spans == 15
     broken.full = False
     await host.publish(shop.Ordered("o9", "ann", Decimal(3), AT))
     assert await host.drain()
-    assert broken.kept == 4
+    assert broken.kept == 5
 
 
 async def test_what_the_ring_could_not_hold_is_counted() -> None:

@@ -1,6 +1,8 @@
-"""History: what a durable host has kept in its folder, read beside it without its lock or a changed byte.
+"""History: what a host has kept in its folder, read beside it without its lock or a changed byte.
 
-Not here: what may be in a page that a disk has damaged; the host itself checks that when it opens its files.
+Of a durable host that is its log and its ledgers, one for each unit; of another one the decisions of its last run
+that it had time to write. Not here: what may be in a page that a disk has damaged; the host itself checks that when
+it opens its files.
 """
 
 from pathlib import Path
@@ -11,6 +13,7 @@ import apsw
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
 from allotrope.runtime.records import Record
+from allotrope.runtime.telemetry import decisions
 from allotrope.storage.ports import Envelope
 
 _ENVELOPE = "kind,key,body,at,origin,path,request,tenant,trace,time"
@@ -26,52 +29,97 @@ class Kept(NamedTuple):
 
 
 class History:
-    """The log and the ledger in a folder; without files it is empty."""
+    """What happened in a folder; without files it is empty."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what there is."""
+        """Open what there is, of the host that was here last."""
         self.folder = folder
-        self._log = _opened(folder / "log.db")
-        self._ledger = _opened(folder / "ledger.db")
+        # A durable host removes this file at its start, so where it is, its host came after the durable one.
+        passing = _opened(folder / decisions.FILE)
+        self._log = passing or _opened(folder / "log.db")
+        ledgers = (passing,) if passing else map(_opened, _ledgers(folder))
+        self._ledgers = tuple(ledger for ledger in ledgers if ledger is not None)
+        self.counts = (
+            None if passing is None else decisions.Counts(*_rows(passing, "SELECT * FROM counts")[0])
+        )
 
     def __bool__(self) -> bool:
-        """Return whether a durable host has been here."""
-        return self._log is not None and self._ledger is not None
+        """Return whether a host has left events and decisions here."""
+        return self._log is not None and bool(self._ledgers)
 
     def records(self, origin: int) -> list[Record]:
         """Return the decision records of one input, in the order of paths."""
-        sql = "SELECT body FROM record WHERE origin=? ORDER BY path,consumer"
-        return [codec.decode(body, Record) for (body,) in _rows(self._ledger, sql, origin)]
+        sql = "SELECT path,consumer,body FROM record WHERE origin=?"
+        found = sorted(row for ledger in self._ledgers for row in _rows(ledger, sql, origin))
+        return [codec.decode(body, Record) for *_, body in found]
 
     def events(self, origin: int) -> list[Envelope]:
         """Return an input and the events that it led to, in the order of paths."""
-        # A position is never smaller than the origin it was given: so the log is not read from its beginning.
-        sql = f"SELECT {_ENVELOPE} FROM entries WHERE position>=? AND origin=? ORDER BY path"
-        return [Envelope(*row) for row in _rows(self._log, sql, origin, origin)]
+        sql = f"SELECT {_ENVELOPE} FROM entries WHERE origin=? ORDER BY path"
+        return [Envelope(*row) for row in _rows(self._log, sql, origin)]
 
     def of_request(self, request: str) -> list[int]:
         """Return the origins of the inputs that came with a request id."""
         sql = "SELECT origin FROM entries WHERE request=? AND path='' ORDER BY position"
-        return [origin for (origin,) in _rows(self._log, sql, request)]
+        found = self._of_today(request) or _rows(self._log, sql, request)
+        return [origin for (origin,) in found]
+
+    def _of_today(self, request: str) -> list[Any]:
+        """Return the same of a durable log's last day, whose names begin with the request id: no entry is read."""
+        if self.counts is not None:
+            return []
+        first = codec.encode((request, "", ""))[:-2]
+        sql = "SELECT origin FROM requests JOIN entries USING(position) WHERE name>? AND name<? ORDER BY position"
+        return _rows(self._log, sql, first, first + b"\xff")
 
     def of_trace(self, prefix: str) -> list[int]:
         """Return the origins of inputs whose trace id begins with `prefix`."""
         sql = "SELECT DISTINCT origin FROM entries WHERE trace LIKE ? ORDER BY origin LIMIT 20"
         return [origin for (origin,) in _rows(self._log, sql, f"00-{prefix}%")]
 
+    def of_key(self, key: str) -> list[int]:
+        """Return the origins of inputs that are, or have led to, an event of this key, the newest first."""
+        sql = "SELECT DISTINCT origin FROM entries WHERE key=? ORDER BY origin DESC"
+        return [origin for (origin,) in _rows(self._log, sql, key)]
+
+    def kind(self, origin: int) -> str:
+        """Return what an input was, "" when it is not kept."""
+        return next((event.kind for event in self.events(origin) if not event.path), "")
+
+    def saw(self, origin: int, trace_id: str) -> bool:
+        """Return whether a trace can be of this input, and not of one that had its origin in another life."""
+        records = self.records(origin)
+        return not records or any(record.trace[3:35] == trace_id for record in records)
+
     def kept(self) -> Kept:
         """Return how much there is."""
-        ((events,),) = _rows(self._log, "SELECT count(*) FROM entries") or [(0,)]
-        found = _rows(
-            self._ledger, "SELECT count(*),coalesce(min(origin),0),coalesce(max(origin),0) FROM record"
+        ((events,),) = _rows(self._log, "SELECT count(*) FROM entries WHERE origin>0") or [(0,)]
+        sql = "SELECT count(*),min(origin),max(origin) FROM record HAVING count(*)>0"
+        found = [row for ledger in self._ledgers for row in _rows(ledger, sql)]
+        counts, firsts, lasts = zip(*found, strict=True) if found else ((), (0,), (0,))
+        return Kept(events, sum(counts), min(firsts), max(lasts))
+
+    def passed_over(self) -> str:
+        """Return how many decisions were not written and why, or "" when all of them were."""
+        if self.counts is None or self.counts.made == self.counts.written:
+            return ""
+        topology, made, written = self.counts
+        return (
+            f"{made - written:,} of {made:,} decisions were passed over: {topology} keeps nothing durable, and writes "
+            f"{decisions.PER_SECOND:,} a second for a look, those with a trace first. modular-monolith keeps them all"
         )
-        return Kept(events, *(found[0] if found else (0, 0, 0)))
 
     def close(self) -> None:
         """Close the files."""
-        for connection in (self._log, self._ledger):
+        for connection in {self._log, *self._ledgers}:
             if connection is not None:
                 connection.close()
+
+
+def _ledgers(folder: Path) -> list[Path]:
+    """Return where ledgers may be: the host's own, and those of its units; not of an app that lives below."""
+    units = sorted(folder.glob("*/ledger.db"))
+    return [folder / "ledger.db", *(path for path in units if not path.with_name("log.db").exists())]
 
 
 def _opened(path: Path) -> apsw.Connection | None:

@@ -16,16 +16,21 @@ KINDS = """An ID is one of
   an origin           42: an input and all that it led to
   an event            42/Intake.accept#000: what Intake.accept published first for input 42
   a decision          42/Intake.accept#000/Scorer.score: what Scorer.score made of that event
-  a request id        as the caller gave it"""
+  a request id        as the caller gave it
+  a key               of an event, as a payment's id: the newest input that is or has led to such an event"""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What stands under a name: traces, newest first, and inputs; `path` and `operation` narrow it down."""
+    """What stands under a name: traces, newest first, and inputs; `path` and `operation` narrow it down.
+
+    A key stands for the newest input that has to do with it; the older ones are `others`.
+    """
 
     traces: tuple[str, ...] = ()
     origins: tuple[int, ...] = ()
     path: str = ""
     operation: str = ""
+    others: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Return whether there is anything."""
@@ -44,26 +49,38 @@ class Archive:
 
     def find(self, name: str) -> Found:
         """Return what `name` stands for. Refused, with the kinds of name and what is kept, when nothing."""
-        if found := self._by_origin(name) or self._by_request(name) or self._by_trace(name.lower()):
+        ways = (self._by_origin, self._by_request, self._by_trace, self._by_key)
+        if found := next(filter(None, (way(name) for way in ways)), None):
             return found
-        raise Refused(f"nothing here is called `{name}`.\n{KINDS}\nKept in {self.folder}: {self.kept()}")
+        why = "".join(f"\n{line}" for line in (self.history.passed_over(),) if line)
+        raise Refused(f"nothing here is called `{name}`.\n{KINDS}\nKept in {self.folder}: {self.kept()}{why}")
 
     def _by_origin(self, name: str) -> Found:
         parts = _EVENT.fullmatch(name)
-        if parts is None:
+        origin = 0 if parts is None else int(parts[1])
+        if parts is None or not origin:  # under 0 a log keeps notes of its own
             return Found()
-        origin = int(parts[1])
-        traces = tuple(self.spans.of_origin(origin)) if self.spans else ()
+        traces = self._traces(origin)
         if not traces and not self.history.events(origin) and not self.history.records(origin):
             return Found()
         return Found(traces, (origin,), parts[2], parts[3] or "")
+
+    def _traces(self, origin: int) -> tuple[str, ...]:
+        """Return the traces of an input. Spans outlive the host: some may be of an earlier one's same number."""
+        traces = self.spans.of_origin(origin) if self.spans else []
+        return tuple(trace for trace in traces if self.history.saw(origin, trace))
 
     def _by_request(self, name: str) -> Found:
         traces = self.spans.of_request(name) if self.spans else []
         origins = {*self.history.of_request(name), *self._origins(traces)}
         return Found(tuple(traces), tuple(sorted(origins)))
 
+    def _by_key(self, name: str) -> Found:
+        origin, *others = self.history.of_key(name) or [0]
+        return Found(self._traces(origin), (origin,), others=tuple(others)) if origin else Found()
+
     def _by_trace(self, name: str) -> Found:
+        name = name.lower()
         if not _TRACE.fullmatch(name):
             return Found()
         traces = self.spans.begun_by(name) if self.spans else []
@@ -77,7 +94,8 @@ class Archive:
     def _origins(self, traces: list[str]) -> set[int]:
         if self.spans is None:
             return set()
-        return {span.origin for trace in traces for span in self.spans.trace(trace) if span.origin}
+        found = {(span.origin, trace) for trace in traces for span in self.spans.trace(trace) if span.origin}
+        return {origin for origin, trace in found if self.history.saw(origin, trace)}
 
     def kept(self) -> str:
         """Return in words how much is kept."""
@@ -86,9 +104,12 @@ class Archive:
             kept = self.spans.kept()
             words.append(f"{kept.spans:,} spans of {kept.traces:,} traces")
         if self.history:
-            held = self.history.kept()
+            held, counts = self.history.kept(), self.history.counts
             words.append(f"{held.events:,} events")
-            words.append(f"{held.records:,} decision records of origins {held.first:,} to {held.last:,}")
+            written = f" of {counts.made:,} under {counts.topology}" if counts else ""
+            words.append(
+                f"{held.records:,} decision records{written}, of origins {held.first:,} to {held.last:,}"
+            )
         return ", ".join(words) or "nothing yet"
 
     def close(self) -> None:

@@ -11,14 +11,14 @@ import msgspec
 
 from allotrope.kernel import codec, errors
 from allotrope.kernel.components import App, Chance, Clock, Component, Field
-from allotrope.kernel.messages import fault_body
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Proxy, Services
 from allotrope.runtime.doors.limits import Slots
-from allotrope.runtime.records import Record
+from allotrope.runtime.effects.ended import declared
+from allotrope.runtime.records import Record, reading_of
 from allotrope.runtime.tracing import Tracer
 
 _PASSED_ON = (errors.Refused, errors.Overloaded, errors.Expired, errors.Lost)  # beside faults and Failed
@@ -107,26 +107,12 @@ class _Rows:
 
 def _view(kind: type[View[Any]], tape: Tape) -> View[Any]:
     view = kind()
-    kinds = {aggregate.name: aggregate.kind for aggregate in kind.__aggregates__}
 
-    def reading(key: str, at: int, origin: int) -> View[Any]:
-        figures = codec.decode(tape.take(f"{kind.__name__}.of", (key, at))[1])
-        found = object.__new__(kind)
-        found.__dict__.update({name: _figure(value, kinds.get(name)) for name, value in figures.items()})
-        return found
+    def reading(key: str, at: int, origin: int) -> Any:
+        return reading_of(kind, tape.take(f"{kind.__name__}.of", (key, at))[1])
 
     view.__dict__["reading"] = reading  # before the class's own: `of` asks it as ever
     return view
-
-
-def _figure(value: Any, kind: Any) -> Any:
-    """Return a figure of the type that its aggregate declares, where bytes do not tell it themselves."""
-    if not isinstance(value, str | list | dict) or kind in (None, Any, str):
-        return value
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return value
 
 
 def _asked(operation: Operation, tape: Tape, services: Services) -> Callable[..., Any]:
@@ -146,12 +132,9 @@ def _asked(operation: Operation, tape: Tape, services: Services) -> Callable[...
 
 def _raise(operation: Operation, recorded: bytes) -> NoReturn:
     name, body = codec.decode(recorded, tuple[str, msgspec.Raw])
-    fault: Any
-    for fault in operation.faults:
-        if fault.__name__ == name:
-            fields = codec.decode(bytes(body), fault_body(fault))
-            raise fault(**{field: getattr(fields, field) for field in fields.__struct_fields__})
     if name == "Failed":
         raise errors.Failed(*codec.decode(bytes(body), tuple[str, str, str]))
+    if any(fault.__name__ == name for fault in operation.faults):
+        raise declared(operation, name, bytes(body))
     kinds: dict[str, type[Exception]] = {kind.__name__: kind for kind in _PASSED_ON}
     raise kinds.get(name, errors.Refused)(codec.decode(bytes(body), str))

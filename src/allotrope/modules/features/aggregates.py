@@ -3,12 +3,20 @@
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
-from math import fsum
+from math import fsum, inf
 from typing import Any, ClassVar
 
 from allotrope.kernel.aggregates import Aggregate, Mark
 
 _EXACT = Context(prec=4000)  # wide enough that no sum of decimals is rounded before its end
+
+
+def _rounded(exact: Fraction) -> float:
+    """Return the nearest float; beyond the largest one an infinity, as IEEE 754 rounds."""
+    try:
+        return float(exact)
+    except OverflowError:
+        return inf if exact > 0 else -inf
 
 
 class Count(Aggregate[int]):
@@ -31,12 +39,20 @@ class Count(Aggregate[int]):
 
 
 class Sum(Aggregate[Any]):
-    """The exact sum, rounded once at the end, of the type of its values; 0 of no events."""
+    """The exact sum, rounded once at the end, of the type of its values; 0 of no events.
+
+    Of floats it is an infinity only when the sum itself is out of range, not when a part of it is.
+    """
 
     def over(self, values: Sequence[Any], first: int, last: int) -> Any:
+        if self.kind is int:
+            return sum(values[first:last])
         if self.kind is float:
-            return fsum(values[first:last])
-        return sum(values[first:last]) if self.kind is int else super().over(values, first, last)
+            try:
+                return fsum(values[first:last])
+            except OverflowError:
+                pass  # on the way, perhaps, and not at the end
+        return super().over(values, first, last)
 
     def zero(self) -> Fraction:
         return Fraction(0)
@@ -50,7 +66,7 @@ class Sum(Aggregate[Any]):
     def result(self, state: Fraction) -> Any:
         if self.kind is Decimal:
             return _EXACT.divide(Decimal(state.numerator), Decimal(state.denominator))
-        return self.kind(state)
+        return int(state) if self.kind in (int, bool) else _rounded(state)
 
 
 class Mean(Aggregate[float]):
@@ -59,13 +75,14 @@ class Mean(Aggregate[float]):
     def over(self, values: Sequence[Any], first: int, last: int) -> float:
         if first >= last:
             return 0.0
+        if self.kind is int:
+            return float(sum(values[first:last])) / (last - first)
         if self.kind is float:
-            return fsum(values[first:last]) / (last - first)
-        return (
-            float(sum(values[first:last])) / (last - first)
-            if self.kind is int
-            else super().over(values, first, last)
-        )
+            try:
+                return fsum(values[first:last]) / (last - first)
+            except OverflowError:
+                pass  # on the way, perhaps, and not at the end
+        return super().over(values, first, last)
 
     def zero(self) -> tuple[Fraction, int]:
         return Fraction(0), 0
@@ -77,7 +94,11 @@ class Mean(Aggregate[float]):
         return one[0] + other[0], one[1] + other[1]
 
     def result(self, state: tuple[Fraction, int]) -> float:
-        return float(state[0]) / state[1] if state[1] else 0.0
+        total, count = state
+        try:
+            return float(total) / count if count else 0.0
+        except OverflowError:
+            return _rounded(total / count)
 
 
 class Extreme(Aggregate[Any]):

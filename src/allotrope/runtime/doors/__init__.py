@@ -1,1 +1,1 @@
-"""Doors: the one path of every call, with its limits, deadlines and counters."""
+"""Doors: the one path of every call, with its limits and deadlines."""

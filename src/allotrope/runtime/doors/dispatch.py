@@ -8,23 +8,26 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from types import MethodType, NoneType
 from typing import Any
 
+import msgspec
+
 from allotrope.kernel import codec
 from allotrope.kernel.calls import LAST_ORIGIN, NEVER, Call, current
 from allotrope.kernel.errors import Expired, Failed, Lost, Refused
 from allotrope.kernel.exactness import check
-from allotrope.kernel.messages import Message, conform
+from allotrope.kernel.messages import Fault, Message, conform
 from allotrope.kernel.operations import Operation
 from allotrope.runtime.doors.batches import Batcher
 from allotrope.runtime.doors.deadlines import Deadlines
 from allotrope.runtime.doors.limits import Slots
-from allotrope.runtime.doors.meters import Meter
 from allotrope.runtime.records import raised
+from allotrope.runtime.telemetry.meters import Meter
+from allotrope.runtime.telemetry.secrets import mask
 from allotrope.runtime.tracing import Tracer
 
 PASSED_ON = (Refused, Failed, Lost)  # already say where they come from
@@ -47,8 +50,11 @@ class Services:
 class Door:
     """One operation of one instance."""
 
-    def __init__(self, operation: Operation, instance: object, slots: Slots, services: Services) -> None:
-        """Bind the body to the instance and compile the checks of its types."""
+    def __init__(
+        self, operation: Operation, instance: object, slots: Slots, services: Services,
+        body: Callable[..., Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Bind the body to the instance, unless one is given, and compile the checks of its types."""
         self.operation, self.slots, self.services = operation, slots, services
         self.meter = services.meters.setdefault(operation.title, Meter(operation.title))
         self.component, self.name, self.title = operation.component, operation.name, operation.title
@@ -65,7 +71,12 @@ class Door:
         )
         self.exact_result = check((("v", self.result),))
         self.only = _message(self.kinds[0][1]) if self.arity == 1 else Door
-        self.body: Callable[..., Any] = MethodType(operation.body, self if instance is None else instance)
+        self.body: Callable[..., Any]
+        self.far = body is not None
+        if body is not None:  # of another process, which has threads and batches of its own
+            self.body = body
+            return
+        self.body = MethodType(operation.body, self if instance is None else instance)
         if not operation.suspends and not operation.streams:
             self.body = functools.partial(self._in_thread, self.body)
         if operation.batch:
@@ -115,16 +126,31 @@ class Door:
         )
 
     def decoded(self, body: bytes) -> tuple[Any, ...]:
-        """Return the arguments that `body` holds, as an envelope carries them."""
-        values = codec.decode(body, tuple.__class_getitem__(tuple(kind for _, kind in self.kinds)))
-        return tuple(values)
+        """Return the arguments that `body` holds, as an envelope carries them: an array, by their places.
 
-    def failure(self, error: Exception) -> Exception:
+        One that an older version did not know has its default; one that a newer version has added is passed over.
+        """
+        return msgspec.structs.astuple(codec.decode(body, self._carrier))
+
+    @functools.cached_property
+    def _carrier(self) -> type[msgspec.Struct]:
+        found = inspect.signature(self.operation.body).parameters
+        fields = [
+            (name, kind)
+            if (default := found[name].default) is inspect.Parameter.empty
+            else (name, kind, default)
+            for name, kind in self.kinds
+        ]
+        return msgspec.defstruct(self.name, fields, array_like=True, kw_only=True, gc=False)
+
+    def failure(self, error: Exception | SystemExit) -> Exception:
         """Return the error as the caller sees it, the same over any link: declared faults and our own pass through."""
         self.meter.fail(error)
-        if isinstance(error, PASSED_ON) or (type(error) in self.operation.faults):
+        if isinstance(error, PASSED_ON) or (
+            isinstance(error, Fault) and type(error) in self.operation.faults
+        ):
             return error
-        failed = Failed(self.operation.component, self.operation.name, f"{type(error).__name__}: {error}")
+        failed = Failed(self.component, self.name, mask(f"{type(error).__name__}: {error}"))
         failed.__cause__ = error
         return failed
 
@@ -145,9 +171,9 @@ class Door:
             if tape is not None:
                 tape.append((self.title, arguments, answer))
             return answer
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a component does not end the process of others
             failure = self.failure(error)
-            if tape is not None:
+            if tape is not None and not isinstance(failure, Lost):  # of which nothing was learned
                 tape.append((f"{self.title}!", arguments, raised(failure)))
             raise failure from failure.__cause__
         finally:
@@ -165,7 +191,7 @@ class Door:
         try:
             return conform(answer, self.result, f"the answer of {self.title}")
         except Refused as refusal:  # Refused would say that nothing ran
-            raise Failed(self.component, self.name, str(refusal)) from None
+            raise Failed(self.component, self.name, mask(str(refusal))) from None
 
     async def _admitted(self, call: Call, arguments: tuple[Any, ...], tape: list[Any] | None) -> float:
         """Return when it starts, once a place is taken; the way of a call that must wait or comes too late."""
@@ -215,10 +241,10 @@ class Door:
         given = self.arguments(given, named)
         effect = None if parent is None else parent.effect
         if parent is None or effect is None:
-            return await self._watched(parent, given)
+            return await self.watched(parent, given)
         try:
             asked = (
-                self._watched(parent, given)
+                self.watched(parent, given)
                 if self.operation.repeatable
                 else self.services.once(self, parent, given)
             )
@@ -231,12 +257,15 @@ class Door:
         effect.tape.append((self.title, given, answer))
         return answer
 
-    async def _watched(self, parent: Call | None, given: tuple[Any, ...]) -> Any:
+    async def watched(self, parent: Call | None, given: tuple[Any, ...]) -> Any:
+        """Answer a query with its span, cut at its own deadline."""
         call = self.derived(parent)
         if call.trace is None and (
-            call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)
+            self.far or call.deadline == NEVER or (parent is not None and call.deadline == parent.deadline)
         ):
-            return await self.run(call, given)  # if there is a deadline, the parent's timer watches over it
+            return await self.run(
+                call, given
+            )  # if there is a deadline, a timer above or below watches over it
         status = "ok"
         try:
             return await within(self.services.deadlines, call, lambda: self.run(call, given))
@@ -247,7 +276,7 @@ class Door:
             if call.trace is not None:
                 self.services.tracer.end(call.trace, status)
 
-    async def stream(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
+    async def stream(self, *given: Any, **named: Any) -> AsyncGenerator[Any, None]:
         """Answer a query in pieces; leaving the loop early closes the body."""
         call = self.derived(current.get())
         given = self.arguments(given, named)

@@ -1,4 +1,4 @@
-"""Limits: how many calls a component runs at once, how many may wait, and how many repeats a path may afford."""
+"""Limits: how many calls run at once, how many may wait, how often one is repeated, how far an input may lead."""
 
 import asyncio
 from collections import deque
@@ -6,8 +6,12 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
-from allotrope.kernel.calls import current
-from allotrope.kernel.errors import Lost, Overloaded
+from allotrope.kernel.calls import Call, current
+from allotrope.kernel.errors import Failed, Lost, Overloaded
+from allotrope.kernel.operations import events_of
+
+STEPS = 256  # from one event to the next, of one input; each path names them all, so that a chain costs its square
+_FAR = STEPS * len("/A.b#000")  # no path of so many steps is shorter
 
 
 class Slots:
@@ -49,18 +53,19 @@ class Slots:
 
 
 class Budget:
-    """A retry budget: each call earns a tenth of a repeat, so repeats add at most ten per cent to a path's load."""
+    """A retry budget: each call earns a share of a repeat, so repeats add no more than that to a path's load."""
 
-    __slots__ = ("tokens",)
+    __slots__ = ("share", "tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.1) -> None:
         """Start with a few, so that a quiet path may repeat at once."""
-        self.tokens = 10.0
+        self.share = share
+        self.tokens = 100.0 * share
 
     def earn(self) -> None:
         """Count one first attempt."""
-        if self.tokens < 100.0:
-            self.tokens += 0.1
+        if self.tokens < 1000.0 * self.share:
+            self.tokens += self.share
 
     def spend(self) -> bool:
         """Return whether a repeat may be made, and count it."""
@@ -84,3 +89,18 @@ def repeating(ask: Callable[..., Awaitable[Any]], budget: Budget) -> Callable[..
                     raise
 
     return asked
+
+
+def check_steps(call: Call, answer: Any) -> None:
+    """Raise Failed when what this call publishes would lead too far from its input: nearly always round in a cycle."""
+    if len(call.path) < _FAR or call.path.count("/") < STEPS or not events_of(answer):
+        return
+    steps = [step.partition("#")[0] for step in call.path.split("/")[1:]]
+    title, way = f"{call.component}.{call.operation}", ""
+    if title in steps:
+        last = len(steps) - 1 - steps[::-1].index(title)
+        way = f" round the cycle {' -> '.join([*steps[last:], title])}"
+    text = (
+        f"its input has led through {STEPS} steps{way}; let it end, or go on at the next tick of an `every`"
+    )
+    raise Failed(call.component, call.operation, text)

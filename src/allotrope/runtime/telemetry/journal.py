@@ -33,6 +33,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     request: str = ""
     tenant: str = ""
     error: str = ""
+    place: str = ""
 
 
 def line_of(record: logging.LogRecord) -> Line:
@@ -55,11 +56,18 @@ def line_of(record: logging.LogRecord) -> Line:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record."""
+    """One JSON object per record, with the process that it is of, where there are several."""
+
+    def __init__(self, place: str = "") -> None:
+        """Name the process."""
+        super().__init__()
+        self._place = place
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return msgspec.json.encode(line_of(record)).decode()
+        line = line_of(record)
+        line.place = self._place
+        return msgspec.json.encode(line).decode()
 
 
 class Plain(logging.Formatter):
@@ -74,10 +82,11 @@ class Plain(logging.Formatter):
         """Return the text."""
         line = line_of(record)
         head = f"{line.time} {line.level:<7} {line.logger}  " if self._timed else ""
-        return head + line.message + _where(line) + (f"\n{line.error}" if line.error else "")
+        return head + line.message + where(line) + (f"\n{line.error}" if line.error else "")
 
 
-def _where(line: Line) -> str:
+def where(line: Line) -> str:
+    """Return the call of a line in brackets, "" when it has none."""
     facts = [f"{line.component}.{line.operation}" if line.component else ""]
     facts += [f"event {line.origin}{line.path}" if line.origin else ""]
     facts += [
@@ -88,13 +97,15 @@ def _where(line: Line) -> str:
     return f"  [{shown}]" if shown else ""
 
 
-def configure(style: Style = "text", level: Level = "info", stream: TextIO | None = None) -> None:
+def configure(
+    style: Style = "text", level: Level = "info", stream: TextIO | None = None, place: str = ""
+) -> None:
     """Send all logs of the process to `stream`, stderr by default, in place of what was set up before."""
     stream = stream or sys.stderr
     handler: logging.Handler
     if style == "json":
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(JsonLines())
+        handler.setFormatter(JsonLines(place))
     elif stream.isatty():
         handler = _terminal(stream)
     else:

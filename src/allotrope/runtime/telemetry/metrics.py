@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from allotrope.kernel.errors import Refused
-from allotrope.runtime.doors.meters import Meter, exposed
+from allotrope.runtime.telemetry.meters import Elsewhere, Meters, exposed
 
 HOST = "127.0.0.1"
 Gauges = Mapping[str, tuple[str, Callable[[], float]]]  # name -> (what it says, how to read it)
@@ -17,13 +17,15 @@ class Served(NamedTuple):
     close: Callable[[], None]
 
 
-def serve(port: int, meters: dict[str, Meter], gauges: Gauges) -> Served:
+def serve(
+    port: int, meters: Meters, gauges: Gauges, elsewhere: Callable[[], Elsewhere] | None = None
+) -> Served:
     """Open the door at `port`, 0 for any that is free. Refused when it is taken."""
     from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(exposed(meters))
-    registry.register(_gauged(gauges))
+    registry.register(exposed(meters, elsewhere))
+    registry.register(gauged(gauges))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     try:
@@ -41,7 +43,8 @@ def serve(port: int, meters: dict[str, Meter], gauges: Gauges) -> Served:
     return Served(f"http://{HOST}:{server.server_port}/metrics", close)
 
 
-def _gauged(gauges: Gauges) -> Any:
+def gauged(gauges: Gauges) -> Any:
+    """Return a Prometheus collector over gauges; the library is loaded only now."""
     from prometheus_client.core import GaugeMetricFamily
 
     class Collector:

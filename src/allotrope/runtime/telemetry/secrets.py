@@ -2,9 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 _NAMES = re.compile(r"secret|token|password|key", re.IGNORECASE)
+_NUMBERS = re.compile(
+    r"(secret|token|password|key)$", re.IGNORECASE
+)  # `max_tokens` and `key_size` are figures
 HIDDEN = "***"
 
 
@@ -22,6 +29,11 @@ class Mask:
         longest = sorted(self._values, key=len, reverse=True)  # one may be the beginning of another
         self._pattern = re.compile("|".join(map(_guarded, longest))) if longest else None
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Return what is hidden, for a process of ours that has to hide it too."""
+        return tuple(sorted(self._values))
+
     def __call__(self, text: str) -> str:
         """Return `text` without them."""
         return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
@@ -38,12 +50,32 @@ def is_secret(name: str) -> bool:
 
 
 def secrets_in(values: Any, name: str = "") -> set[str]:
-    """Return the secret texts in nested settings, as of a topology: those under a secret's name."""
+    """Return the secret texts in nested settings, as of a topology: those under a secret's name, however deep."""
+    if isinstance(values, msgspec.Struct):
+        values = msgspec.structs.asdict(values)
     if isinstance(values, Mapping):
-        return {secret for key, value in values.items() for secret in secrets_in(value, str(key))}
-    if isinstance(values, list | tuple):
+        names = {str(key): value for key, value in values.items()}
+        return {
+            secret
+            for key, value in names.items()
+            for secret in secrets_in(value, name if is_secret(name) and not is_secret(key) else key)
+        }
+    if isinstance(values, list | tuple | set | frozenset):
         return {secret for value in values for secret in secrets_in(value, name)}
-    return {str(values)} if is_secret(name) and values not in (None, True, False, "") else set()
+    return {text for text in _texts(values, name) if text} if is_secret(name) else set()
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    """Return how a secret value looks where it is shown; nothing for what says nothing."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace"), repr(bytes(value))[2:-1]
+    if isinstance(value, UUID):
+        return str(value), value.hex
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and _NUMBERS.search(name):
+        return (str(value),) if len(str(value)) > 3 else ()
+    return ()
 
 
 mask = Mask()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from allotrope.runtime.telemetry.decisions import Recent
 from allotrope.runtime.tracing import Span, Tracer
 
 log = logging.getLogger("allotrope.traces")
@@ -28,6 +29,7 @@ class Collector:
     def __init__(self, tracer: Tracer, sinks: Sequence[Sink], period_s: float = PERIOD_S) -> None:
         """Carry from `tracer` to each of `sinks`."""
         self.tracer, self.sinks, self.period_s = tracer, sinks, period_s
+        self._recent = [sink for sink in sinks if isinstance(sink, Recent)]  # these wait for no span
         self._dropped = tracer.dropped
         self._failed: set[int] = set()
         self._closed = False
@@ -37,7 +39,7 @@ class Collector:
         """Collect until cancelled."""
         while True:
             await asyncio.sleep(self.period_s)
-            if self.tracer.finished:
+            if self.tracer.finished or any(recent.newest or recent.marked for recent in self._recent):
                 await self.collect()
 
     async def collect(self) -> None:
@@ -57,7 +59,7 @@ class Collector:
             ) as error:  # a full disk for traces must not stop the app; say so once, then stay quiet
                 if index not in self._failed:
                     self._failed.add(index)
-                    log.warning("spans are not kept for now, the app goes on: %s", error)
+                    log.warning("spans and decisions are not kept for now, the app goes on: %s", error)
 
     async def close(self) -> None:
         """Carry the rest and close the sinks."""

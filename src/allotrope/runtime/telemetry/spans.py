@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import apsw
@@ -18,11 +19,13 @@ from allotrope.runtime.tracing import Span
 log = logging.getLogger("allotrope.traces")
 FILE = "traces.db"
 MOST, MOST_IN_MEMORY = 200_000, 20_000
-_VERSION = 1
+OPENING_S = 5.0  # how long other processes may take
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE spans(number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, span_id TEXT NOT NULL,
   parent_id TEXT NOT NULL, name TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
-  status TEXT NOT NULL, origin INTEGER NOT NULL, path TEXT NOT NULL, request TEXT NOT NULL) STRICT;
+  status TEXT NOT NULL, origin INTEGER NOT NULL, path TEXT NOT NULL, request TEXT NOT NULL,
+  place TEXT NOT NULL) STRICT;
 CREATE INDEX spans_trace ON spans(trace_id);
 CREATE INDEX spans_origin ON spans(origin) WHERE origin>0;
 CREATE INDEX spans_request ON spans(request) WHERE request<>'';
@@ -30,8 +33,10 @@ CREATE TABLE drops(ring INTEGER NOT NULL, aged INTEGER NOT NULL) STRICT;
 INSERT INTO drops VALUES(0, 0);
 PRAGMA user_version={_VERSION}
 """
-_FIELDS = "trace_id,span_id,parent_id,name,start_ns,end_ns,status,origin,path,request"
-_INSERT = f"INSERT INTO spans({_FIELDS}) VALUES(?,?,?,?,?,?,?,?,?,?)"
+_FIELDS = "trace_id,span_id,parent_id,name,start_ns,end_ns,status,origin,path,request,place"
+# Numbers have no gaps: only the oldest spans are deleted. Counting them would take longer with each.
+_HELD = "SELECT coalesce((SELECT max(number) FROM spans)-(SELECT min(number) FROM spans)+1, 0)"
+_INSERT = f"INSERT INTO spans({_FIELDS}) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class Kept(NamedTuple):
@@ -126,7 +131,7 @@ class SpanStore(Spans):
         self.path = None if folder is None else folder / FILE
         self.most = most or (MOST_IN_MEMORY if folder is None else MOST)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(0o700, parents=True, exist_ok=True)
         try:
             super().__init__(self._opened())
         except (apsw.CorruptError, apsw.NotADBError, _OtherVersion) as error:
@@ -134,7 +139,6 @@ class SpanStore(Spans):
             for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
                 (folder or Path()).joinpath(name).unlink(missing_ok=True)
             super().__init__(self._opened())
-        ((self._count,),) = self._rows("SELECT count(*) FROM spans")
 
     def _opened(self) -> apsw.Connection:
         try:
@@ -143,13 +147,14 @@ class SpanStore(Spans):
             raise Refused(f"{self.path}: let this user write there, or name another folder") from None
         try:
             connection.set_busy_timeout(1000)
-            connection.pragma("journal_mode", "wal")
+            _write_ahead(connection)
             connection.pragma("synchronous", "normal")
+            connection.execute("BEGIN IMMEDIATE")  # several processes may come to a new folder at once
             version = connection.pragma("user_version")
             if version == 0:
-                with connection:
-                    connection.execute(_SCHEMA)
-            elif version != _VERSION:
+                connection.execute(_SCHEMA)
+            connection.execute("COMMIT")
+            if version not in (0, _VERSION):
                 raise _OtherVersion(f"it has format {version}, this allotrope writes {_VERSION}")
         except BaseException:
             connection.close()
@@ -161,22 +166,33 @@ class SpanStore(Spans):
         rows = [
             (
                 f"{span.trace_id:032x}", f"{span.span_id:016x}", f"{span.parent_id:016x}", span.name,
-                span.start_ns, span.end_ns, span.status, span.origin, span.path, span.request,
+                span.start_ns, span.end_ns, span.status, span.origin, span.path, span.request, span.place,
             )
             for span in spans
         ]  # fmt: skip
         with self._busy, self._connection as connection:
             connection.executemany(_INSERT, rows)
-            self._count += len(rows)
-            aged = self._make_room(connection) if self._count > self.most + self.most // 100 else 0
+            ((held,),) = connection.execute(_HELD)
+            aged = self._make_room(connection) if held > self.most + self.most // 100 else 0
             if dropped or aged:
                 connection.execute("UPDATE drops SET ring=ring+?,aged=aged+?", (dropped, aged))
 
     def _make_room(self, connection: apsw.Connection) -> int:
         connection.execute("DELETE FROM spans WHERE number<=(SELECT max(number) FROM spans)-?", (self.most,))
-        aged = connection.changes()
-        self._count -= aged
-        return aged
+        return connection.changes()
+
+
+def _write_ahead(connection: apsw.Connection) -> None:
+    """Have a log written ahead. SQLite does not wait when several processes turn to it in a new file at once."""
+    until = monotonic() + OPENING_S
+    while True:
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if monotonic() > until:
+                raise
+            sleep(0.002)
 
 
 class _OtherVersion(Exception):

@@ -1,0 +1,1 @@
+"""Verbs about the versions of an app."""

@@ -1,0 +1,1 @@
+"""Engines: where units run, and who starts, watches and ends them."""

@@ -1,0 +1,143 @@
+"""Feeds: what keeps the views of a unit level with the log. Each replica gets every event, first the old, then the new.
+
+A delivery that reads a view waits until each replica has what came before; so it does not matter which one it asks.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from itertools import islice
+
+from allotrope.kernel import codec
+from allotrope.kernel.errors import Failed, Lost, Refused
+from allotrope.runtime.flows import woken
+from allotrope.runtime.sites.site import Joint
+from allotrope.runtime.sites.wire import Address, Fed, Letter, Wire, opened, portion
+from allotrope.storage.ports import Envelope
+
+log = logging.getLogger("allotrope")
+BATCH = 1000  # events in one letter
+BEHIND = 10_000  # events that a replica may be behind before everybody waits for it
+
+
+class Line:
+    """One replica, and the events that it has yet to confirm."""
+
+    def __init__(self, replica: str, floor: int) -> None:
+        """Start with none: all that comes from now on is of origins from `floor` on."""
+        self.replica, self.floor = replica, floor
+        self.loaded = False
+        self.unconfirmed: deque[Envelope] = deque()
+        self.fresh = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def holds_up(self, origin: int) -> bool:
+        """Return whether an event of a smaller origin is not confirmed yet."""
+        behind = self.unconfirmed
+        return len(behind) > BEHIND or any(envelope.origin < origin for envelope in behind)
+
+
+class Feed:
+    """The replicas of one unit with views."""
+
+    def __init__(self, unit: str, kinds: frozenset[str], wire: Wire) -> None:
+        """Feed events of some types."""
+        self.unit, self.kinds, self.wire = unit, kinds, wire
+        self.lines: dict[str, Line] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def add(self, envelope: Envelope) -> None:
+        """Send an event to every replica. A replica that comes later reads it from the log."""
+        for line in self.lines.values():
+            line.unconfirmed.append(envelope)
+            line.fresh.set()
+
+    async def covered(self, origin: int) -> None:
+        """Return once a replica can be asked, and all that can have every event of smaller origins."""
+        while not self._level(origin):
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    @property
+    def behind(self) -> bool:
+        """Return whether a replica is so far behind that everybody has to wait, whether they read it or not."""
+        return any(line.loaded and len(line.unconfirmed) > BEHIND for line in self.lines.values())
+
+    async def caught_up(self) -> None:
+        """Return once no replica is too far behind."""
+        while self.behind:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    def _level(self, origin: int) -> bool:
+        loaded = [line for line in self.lines.values() if line.loaded]
+        return bool(loaded) and not any(line.holds_up(origin) for line in loaded)
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._waiting = woken(self._waiting)
+
+    async def follow(self, joint: Joint, flushed: Callable[[], Awaitable[None]]) -> None:
+        """Feed the replicas that come, and forget those that go. `flushed` brings all that is committed to the log."""
+        while True:
+            there = self.wire.replicas(self.unit)
+            for gone in self.lines.keys() - set(there):
+                line = self.lines.pop(gone)
+                if line.task is not None:
+                    line.task.cancel()
+                self._tell()
+            for replica in there:
+                if replica not in self.lines:
+                    line = self.lines[replica] = Line(replica, joint.flights.floor())
+                    line.task = joint.spawn(self._serve(line, joint, flushed))
+            await self.wire.changed(1.0)
+
+    async def _serve(self, line: Line, joint: Joint, flushed: Callable[[], Awaitable[None]]) -> None:
+        try:
+            known = await self._load(line, joint, flushed)
+            line.loaded = True  # what is newer waits in the line, so nobody reads too early
+            self._tell()
+            while True:
+                batch = portion(tuple(islice(line.unconfirmed, BATCH)), lambda envelope: envelope)
+                new = tuple(envelope for envelope in batch if envelope.name not in known)
+                if new:
+                    await self._send(line, Fed(new, joint.flights.floor()))
+                for _ in batch:
+                    line.unconfirmed.popleft()
+                self._tell()
+                if not line.unconfirmed:
+                    known = known if known and joint.flights.floor() <= max(known.values()) else {}
+                    line.fresh.clear()
+                    await line.fresh.wait()
+        except (Refused, Lost, Failed) as error:  # it has missed something: it must not answer any more
+            log.warning("%s is ended, since it has missed events: %s", line.replica, error)
+            await self.wire.expel(line.replica)
+            self.lines.pop(line.replica, None)
+            self._tell()
+
+    async def _load(self, line: Line, joint: Joint, flushed: Callable[[], Awaitable[None]]) -> dict[str, int]:
+        """Send the log, and return those of its events that may be in the line as well, with their origins."""
+        await flushed()
+        known: dict[str, int] = {}
+        position, first, more = 0, True, True
+        while more and (entries := list(joint.log.read(position, BATCH))):
+            # What comes to the log from now on is in the line too: to run after it, this would never end.
+            more, position = len(entries) == BATCH, entries[-1].position + 1
+            old = tuple(entry.envelope for entry in entries if entry.envelope.kind in self.kinds)
+            floor = joint.flights.floor()
+            known |= {envelope.name: envelope.origin for envelope in old if envelope.origin >= line.floor}
+            while old or first:
+                part = portion(old, lambda envelope: envelope)
+                await self._send(line, Fed(part, floor, first=first, last=False))
+                old, first = old[len(part) :], False
+        await self._send(line, Fed((), joint.flights.floor(), first=first))
+        return known
+
+    async def _send(self, line: Line, fed: Fed) -> None:
+        opened(
+            await self.wire.call(Address(self.unit, replica=line.replica), "feed", Letter(codec.encode(fed))),
+            None,
+        )

@@ -1,0 +1,127 @@
+"""Here: every component in the host's own process, one ledger for all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from allotrope.kernel import codec
+from allotrope.planning.plans import Plan
+from allotrope.runtime.doors.dispatch import Services
+from allotrope.runtime.effects.ended import request_name
+from allotrope.runtime.effects.relay import Relay
+from allotrope.runtime.effects.taking import Effects
+from allotrope.runtime.migrations import migrate
+from allotrope.runtime.options import Options
+from allotrope.runtime.parts import Parts
+from allotrope.runtime.records import Record, figures
+from allotrope.runtime.routes import Routes
+from allotrope.runtime.sites.site import Begun, Contents, Engine, Joint
+from allotrope.runtime.telemetry.meters import Elsewhere
+from allotrope.runtime.tracing import Tracer
+from allotrope.runtime.wiring import Link, Links, Wiring
+from allotrope.storage.ports import Envelope, Ledger
+
+
+class Here:
+    """The one process of an app that is not split."""
+
+    engine: Engine | None = None
+    show = covered = None  # the views are here: the host adds to them itself, before it goes on
+
+    def __init__(
+        self, plan: Plan, ledger: Ledger, links: Mapping[str, Link], options: Options | None = None
+    ) -> None:
+        """Build and connect everything."""
+        self.plan, self.ledger, self.options = plan, ledger, options or Options()
+        self.services = Services(self.options.tracer or Tracer())
+        self.services.now, self.services.seed = self.options.now, self.options.seed
+        self.wiring = Wiring(plan, ledger, self.services, Links(links), self.options.replicas)
+        self.routes = Routes(plan, self.wiring)
+
+    def join(self, joint: Joint) -> None:
+        """Serve a host, from now on."""
+        self.relay = Relay(self.plan.app.name, Outbox(self.ledger), joint.log, joint.spawn)
+        parts = Parts(
+            plan=self.plan, options=self.options, ledger=self.ledger, services=self.services, wiring=self.wiring,
+            routes=self.routes, spawn=joint.spawn,
+        )  # fmt: skip
+        self.effects = Effects(parts, self.relay.wake)
+        self.take = self.effects.take
+        for view in self.wiring.views.values():
+            view.floor = joint.flights.floor
+
+    @property
+    def parked(self) -> int:
+        """Return how many events were parked since the start."""
+        return self.effects.parked
+
+    async def begin(self) -> Begun:
+        """Bring to the log what was committed and not relayed, and return what was begun."""
+        await migrate(self.plan.app, self.ledger)  # before any row is read
+        await self.relay.flush()
+        return Begun(self.ledger.floor(), frozenset(self.ledger.inbox()))
+
+    async def outcome(self, envelope: Envelope) -> bytes | None:
+        """Return how the command of an envelope ended, if that is kept."""
+        return self.ledger.outcome(request_name(envelope))
+
+    def finish(self, floor: int) -> None:
+        """Take the hint that everything below `floor` is finished."""
+        self.ledger.finish(floor)
+
+    async def flushed(self) -> None:
+        """Return once every committed event is in the log."""
+        await self.relay.flushed()
+
+    async def contents(self) -> Contents:
+        """Return all that is kept; of a host that keeps nothing on disk, the rows and views as bytes."""
+        records = [codec.decode(data, Record) for *_, data in self.ledger.records()]
+        views = {name: view.entries() for name, view in self.wiring.views.items()}
+        return Contents(tables_of(self.plan, self.ledger, self.wiring.home), encoded(views), tuple(records))
+
+    async def meters(self) -> Elsewhere:
+        """Return nothing: all counters are the host's own."""
+        return {}
+
+    async def close(self) -> None:
+        """Release the file."""
+        self.services.pool.shutdown(wait=False, cancel_futures=True)
+        self.ledger.close()
+
+
+class Outbox:
+    """The outbox of a ledger in this process."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Serve one ledger."""
+        self.ledger = ledger
+
+    async def pull(self) -> Sequence[tuple[int, Envelope]]:
+        """Return the first committed events that are not relayed, in order."""
+        return self.ledger.outbox()
+
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """Drop those that the log has stored."""
+        await self.ledger.relayed(numbers)
+
+
+def tables_of(plan: Plan, ledger: Ledger, home: frozenset[str]) -> dict[str, dict[str, bytes]]:
+    """Return the rows of the tables of some components, as bytes."""
+    encoded = plan.topology.durability != "none"
+    titles = [
+        f"{component.name}.{field.name}"
+        for component in plan.app.components.values()
+        for field in component.needs("table")
+        if component.name in home
+    ]
+    return {
+        title: {key: row if encoded else codec.encode(row) for key, row in ledger.scan(title)}
+        for title in titles
+    }
+
+
+def encoded(views: dict[str, dict[str, Any]]) -> dict[str, dict[str, bytes]]:
+    """Return the figures of views by key, as bytes."""
+    return {
+        name: {key: codec.encode(figures(reading)) for key, reading in entries.items()}
+        for name, entries in views.items()
+    }

@@ -1,0 +1,315 @@
+"""A station: one process of a unit. It runs the deliveries that a host sends, answers queries, and holds views.
+
+Not here: which replica holds which partition, and for how long (`engines`).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from time import perf_counter
+from typing import Any
+
+from allotrope.kernel import codec
+from allotrope.kernel.calls import NEVER, Call, current
+from allotrope.kernel.errors import Corrupted, Failed, Lost, Overloaded, Refused
+from allotrope.kernel.messages import Fault
+from allotrope.kernel.operations import Operation
+from allotrope.kernel.views import View
+from allotrope.planning.plans import Plan
+from allotrope.runtime.doors.dispatch import Door, Services
+from allotrope.runtime.effects.ended import Child
+from allotrope.runtime.effects.taking import Effects
+from allotrope.runtime.flows import Flow, woken
+from allotrope.runtime.options import Options
+from allotrope.runtime.parts import Parts
+from allotrope.runtime.records import Record, figures
+from allotrope.runtime.routes import Delivery, Routes, delivery
+from allotrope.runtime.sites.here import encoded, tables_of
+from allotrope.runtime.sites.site import Contents
+from allotrope.runtime.sites.wire import (
+    Fed,
+    Letter,
+    Method,
+    Question,
+    Sent,
+    Served,
+    Sought,
+    Taken,
+    answered,
+    portion,
+    thrown,
+    unpacked,
+)
+from allotrope.runtime.telemetry.meters import Meter
+from allotrope.runtime.tracing import Span, Tracer
+from allotrope.runtime.wiring import Links, Wiring
+from allotrope.storage.partitions import partition_of
+from allotrope.storage.ports import Fenced, Ledger, Overtaken, SharedLedger
+
+log = logging.getLogger("allotrope")
+
+
+class Station:
+    """The components of one unit in this process, with the unit's ledger."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        unit: str,
+        ledger: Ledger | SharedLedger,
+        links: Links,
+        options: Options | None = None,
+    ) -> None:
+        """Build and connect them; `links` reach what is not of the unit. Its replicas may share a ledger."""
+        self.plan, self.unit, self.ledger = plan, unit, ledger
+        self.options = options or Options()
+        self.services = Services(self.options.tracer or Tracer())
+        self.services.now, self.services.seed = self.options.now, self.options.seed
+        self.wiring = Wiring(plan, ledger, self.services, links)
+        self.routes = Routes(plan, self.wiring)
+        self.shared = shared = ledger if isinstance(ledger, SharedLedger) and ledger.shared else None
+        parts = Parts(
+            plan=plan, options=self.options, ledger=ledger, services=self.services, wiring=self.wiring,
+            routes=self.routes, spawn=self._spawn, shared=shared, lease=self._lease if shared else None,
+        )  # fmt: skip
+        self.leases: dict[int, int] = {}  # partition -> epoch
+        self.effects = Effects(parts, lambda: None)
+        self._told = (0, 0)  # of what replies tell
+        self.floor = 0
+        self.loaded: bool = not self.wiring.views  # whether its views hold all that they should
+        self.busy: dict[int, int] = {}  # partition -> how many deliveries run in it
+        self._idle: list[asyncio.Future[None]] = []
+        self.closed = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        for view in self.wiring.views.values():
+            view.floor = lambda: self.floor
+
+    def served(self) -> Served:
+        """Return what this station answers to."""
+        methods: dict[str, Callable[[Letter, float | None], Awaitable[Any]]] = {
+            "ask": self._ask, "read": self._read, "deliver": self._deliver, "feed": self._feed, "begin": self._begin,
+            "claim": self._claim, "release": self._release, "outbox": self._outbox, "relayed": self._relayed,
+            "outcome": self._outcome, "contents": self._contents, "meters": self._meters,
+        }  # fmt: skip
+        return Served(
+            {name: self._replying(name, method) for name, method in methods.items()}, {"stream": self._stream}
+        )
+
+    @property
+    def broken(self) -> str:
+        """Return why this process can do nothing more, "" while all is well."""
+        return "" if self.shared is None else self.shared.stopped
+
+    def doors(self, operation: Operation) -> list[Door]:
+        """Return the doors of an operation."""
+        return self.wiring.doors.get(operation.title, [])
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- queries and views
+
+    def _level(self) -> None:
+        """Refuse what may read a view that has yet to get its events."""
+        if not self.loaded:
+            raise Overloaded(f"unit `{self.unit}`: the events of its views are being read; ask again", 0.1)
+
+    async def _ask(self, letter: Letter, left_s: float | None) -> Any:
+        self._level()
+        door, asked, arguments = self._asked(letter)
+        if asked.trace or left_s is None:
+            return await door.watched(asked.parent(_deadline(left_s), _span(asked.trace)), arguments)
+        # Who asks has its timer running, and lets go at the deadline: this side needs none.
+        call = Call(
+            door.component, door.name, asked.origin, asked.path, asked.at, perf_counter() + left_s, asked.tenant,
+            asked.request, None, None, asked.seed,
+        )  # fmt: skip
+        return await door.run(call, arguments)
+
+    def _asked(self, letter: Letter) -> tuple[Door, Question, tuple[Any, ...]]:
+        asked: Question = codec.decode(letter.body, Question)
+        door = self.wiring.door(asked.title, "")
+        return door, asked, unpacked(letter, lambda: door.decoded(asked.arguments))
+
+    async def _stream(self, letter: Letter, left_s: float | None) -> AsyncGenerator[Letter, None]:
+        door, asked, arguments = self._asked(letter)
+        token = current.set(asked.parent(_deadline(left_s), _span(asked.trace)))
+        try:
+            self._level()
+            async with aclosing(door.stream(*arguments)) as pieces:
+                async for piece in pieces:
+                    yield answered(piece)
+        except Exception as error:
+            yield thrown(error)
+        finally:
+            current.reset(token)
+
+    async def _read(self, letter: Letter, left_s: float | None) -> bytes:
+        sought = codec.decode(letter.body, Sought)
+        self._level()
+        view, above, tracer = self.wiring.views[sought.view], _span(sought.trace), self.services.tracer
+        span = None if above is None else tracer.child(above, f"{sought.view}.of")
+        if sought.at is None:
+            found = await view.of(sought.key)
+        else:
+            found = view.reading(sought.key, sought.at, sought.origin)
+        if span is not None:
+            tracer.end(span)
+        return codec.encode(figures(found))
+
+    async def _feed(self, letter: Letter, left_s: float | None) -> None:
+        fed = codec.decode(letter.body, Fed)
+        self.floor = fed.floor
+        if fed.first:
+            self.loaded = False
+            for view in self.wiring.views.values():
+                View.__init__(view)  # its components hold this object: it must stay the same one
+                view.floor = lambda: self.floor
+        for envelope in fed.envelopes:
+            views, _ = self.routes.to(envelope)
+            if views:
+                event = codec.decode(envelope.body, self.routes.kinds[envelope.kind])
+                for view in views:
+                    view.add(event, envelope.origin, envelope.path)
+        self.loaded = self.loaded or fed.last
+
+    # -- deliveries
+
+    async def _deliver(self, letter: Letter, left_s: float | None) -> Taken:
+        sent = codec.decode(letter.body, Sent)
+        self._level()
+        envelope = sent.envelope
+        partition = self._partition("" if envelope.kind == "Tick" else envelope.key)
+        if self.shared is not None and partition not in self.leases:
+            raise Refused(f"partition {partition} of {self.unit} is not held here; ask its holder", 0.05)
+        route = self.routes.commands.get(sent.title) or next(
+            route for route in self.routes.to(envelope)[1] if route.title == sent.title
+        )
+        if route.told:
+            value: Any = self.wiring.door(sent.title, "").decoded(envelope.body)
+        else:
+            value = codec.decode(envelope.body, self.routes.kinds[envelope.kind])
+        self.ledger.finish(sent.floor)
+        flow = Flow(envelope.origin)
+        flow.trace = _span(sent.trace)
+        work = delivery(route, envelope, value)
+        self.busy[partition] = self.busy.get(partition, 0) + 1
+        try:
+            children = await self._taken(flow, work)
+        finally:
+            self.busy[partition] -= 1
+            if not self.busy[partition]:
+                del self.busy[partition]
+                self._idle = woken(self._idle)
+        outcome = b"" if flow.outcome is None else codec.encode(flow.outcome)
+        return Taken(tuple(child for child, _ in children), outcome, *self._news())
+
+    def _news(self) -> tuple[int, int]:
+        """Return how many events were parked and how many deliveries repeated since this was last asked for."""
+        disturbance = self.options.disturbance
+        now = self.effects.parked, 0 if disturbance is None else disturbance.repeats
+        (parked, repeats), self._told = self._told, now
+        return now[0] - parked, now[1] - repeats
+
+    async def _taken(self, flow: Flow, work: Delivery) -> list[Child]:
+        while True:
+            try:
+                return await self.effects.take(flow, work)
+            except Overtaken as error:
+                log.info("%s at %s runs again: %s", work.envelope.name, work.route.title, error)
+            except Fenced as error:  # its holder has it, and does it
+                log.warning("%s at %s had no effect: %s", work.envelope.name, work.route.title, error)
+                raise
+
+    # -- partitions
+
+    def _partition(self, key: str) -> int:
+        return partition_of(key, self.plan.topology.partitions)
+
+    def _lease(self, key: str) -> tuple[int, int]:
+        partition = self._partition(key)
+        return partition, self.leases.get(partition, -1)
+
+    async def _claim(self, letter: Letter, left_s: float | None) -> None:
+        """Hold partitions from now on, each under the epoch that it is given with."""
+        leases = codec.decode(letter.body, dict[int, int])
+        if self.shared is not None:
+            await self.shared.claim(leases)
+        self.leases.update(leases)
+
+    async def _release(self, letter: Letter, left_s: float | None) -> None:
+        """Let go of partitions, once nothing runs in them any more."""
+        given_up = codec.decode(letter.body, tuple[int, ...])
+        for partition in given_up:
+            self.leases.pop(partition, None)
+        while any(partition in self.busy for partition in given_up):
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+
+    # -- what is kept
+
+    async def _begin(
+        self, letter: Letter, left_s: float | None
+    ) -> tuple[int, tuple[tuple[str, int, str], ...]]:
+        return self.ledger.floor(), tuple(self.ledger.inbox())
+
+    async def _outbox(self, letter: Letter, left_s: float | None) -> Any:
+        return portion(self.ledger.outbox(), lambda numbered: numbered[1])
+
+    async def _relayed(self, letter: Letter, left_s: float | None) -> None:
+        await self.ledger.relayed(codec.decode(letter.body, tuple[int, ...]))
+
+    async def _outcome(self, letter: Letter, left_s: float | None) -> bytes | None:
+        return self.ledger.outcome(codec.decode(letter.body, str))
+
+    async def _contents(self, letter: Letter, left_s: float | None) -> Contents:
+        records = tuple(codec.decode(data, Record) for *_, data in self.ledger.records())
+        views = {name: view.entries() for name, view in self.wiring.views.items()}
+        return Contents(tables_of(self.plan, self.ledger, self.wiring.home), encoded(views), records)
+
+    async def _meters(self, letter: Letter, left_s: float | None) -> tuple[Meter, ...]:
+        return tuple(meter for meter in self.services.meters.values() if meter.started)
+
+    def _replying(self, name: str, method: Callable[[Letter, float | None], Awaitable[Any]]) -> Method:
+        async def reply(letter: Letter, left_s: float | None) -> Letter:
+            try:
+                return answered(await method(letter, left_s))
+            except (Fault, Failed, Lost, Corrupted) as error:
+                return thrown(error)
+            except Exception as error:
+                if self.closed:  # what its files say now is no answer
+                    return thrown(Lost(f"unit `{self.unit}` was ended in the middle of it"))
+                if self.broken:
+                    return thrown(Overloaded(f"unit `{self.unit}`: {error}", 0.5))
+                if isinstance(error, Refused):
+                    return thrown(error)
+                log.exception("unit %s failed at %s", self.unit, name)
+                return thrown(Failed(self.unit, name, f"{type(error).__name__}: {error}"))
+
+        return reply
+
+    async def close(self) -> None:
+        """Stop, and release the file."""
+        self.closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.services.pool.shutdown(wait=False, cancel_futures=True)
+        self.ledger.close()
+
+
+def _deadline(left_s: float | None) -> float:
+    return NEVER if left_s is None else perf_counter() + left_s
+
+
+def _span(header: str) -> Span | None:
+    """Return the caller's span, as the parent of what happens here; None when its trace is not kept."""
+    if not header:
+        return None
+    _, trace_id, span_id, flags = header.split("-")
+    return Span(int(trace_id, 16), int(span_id, 16), 0, "", 0) if int(flags, 16) & 1 else None
