@@ -35,8 +35,7 @@ from allotrope.kernel.errors import PlanRefused, Refused, nearest
 from allotrope.kernel.tables import Durability
 from allotrope.logs.memory import MemoryLog
 from allotrope.logs.sqlite import SqliteLog
-from allotrope.planning.contracts.agreement import Known, disagreements, known_of
-from allotrope.planning.contracts.changes import compared
+from allotrope.planning.contracts.agreement import Known, disagreements, known_of, unfit
 from allotrope.planning.contracts.contract import Contract, contract_of, read_contract
 from allotrope.planning.contracts.joining import joined
 from allotrope.planning.contracts.shares import share_of
@@ -365,8 +364,7 @@ def agreed(app: App, plan: Plan, unit: str, folder: Path) -> str:
     """Return the name of the app under which a unit runs. Refused when the unit's own means something else."""
     runs = msgspec.json.decode((folder / "run" / KNOWN).read_bytes(), type=Known)
     if not plan.topology.unit[unit].app:
-        changes = compared(runs.contract, contract_of(app, whole=True))
-        if told := " | ".join(str(change) for change in changes if not change.compatible):
+        if told := " | ".join(map(str, unfit(runs.contract, contract_of(app, whole=True)))):
             raise Refused(
                 f"app {app.name} has changed so that what runs on cannot work with it: {told}; keep the old form "
                 "beside the new one, or stop everything and start again"

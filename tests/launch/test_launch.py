@@ -90,6 +90,7 @@ async def test_a_new_version_rolls_in_and_out_and_nobody_notices(
                 sold = await http.post("/events/Sold", json={"shop": "usd", "amount": 1.0, "currency": "usd"})
                 assert sold.status_code == 202
                 shop.sold["usd"] = 1
+                assert (await http.post("/Ledger/known", json={"shop": "nowhere"})).json() is False
             shop.write(V1)
             await shop.run("roll")
             await asyncio.sleep(0.3)

@@ -60,6 +60,14 @@ V2 = (
     V1.replace("    amount: float\n", '    amount: float\n    currency: str = "eur"\n')
     .replace("    total: float\n", '    total: float\n    currency: str = ""\n')
     .replace("Noted(sold.shop, total)", "Noted(sold.shop, total, sold.currency)")
+    .replace(
+        "app = App",
+        """    @query
+    async def known(self, shop: str) -> bool:
+        return await self.seen.get(shop) is not None
+
+app = App""",
+    )
 )
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "allotrope")

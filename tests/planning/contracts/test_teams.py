@@ -24,8 +24,8 @@ from allotrope import (
 )
 from allotrope.compose import planned as plan
 from allotrope.compose import preset_text
-from allotrope.planning.contracts.agreement import disagreements, known_of
-from allotrope.planning.contracts.contract import contract_of
+from allotrope.planning.contracts.agreement import disagreements, known_of, unfit
+from allotrope.planning.contracts.contract import Contract, contract_of
 from allotrope.planning.contracts.joining import joined
 from allotrope.planning.contracts.shares import share_of
 from allotrope.planning.contracts.stubs import module_of, stub_of
@@ -264,3 +264,47 @@ def test_the_text_of_a_stub_to_run_is_python(tmp_path: Path) -> None:
     compile(text, "known.py", "exec")
     assert "@every(timedelta(seconds=60.0))" in text
     assert '"cost": ("Orders.kept",)' in text
+
+
+def test_a_release_may_be_taken_back_unless_its_events_may_wait() -> None:
+    def ringing() -> type[Event]:
+        class Rung(Event, key="shop"):
+            shop: str
+
+        return Rung
+
+    def noted() -> type[Event]:
+        class Rung(Event, key="shop"):
+            shop: str
+            note: str = ""
+
+        return Rung
+
+    class Opened(Event, key="shop"):
+        shop: str
+
+    def release(rung: type[Event], *, asked: bool = False, opens: bool = False) -> Contract:
+        class Till:
+            async def ring(self, one: Any) -> None: ...
+
+            ring = on(rung)(ring)
+            if asked:
+
+                @query
+                async def rings(self, shop: str, most: int = 1) -> int:
+                    return most
+
+            if opens:
+
+                @on(Opened)
+                async def open(self, opened: Opened) -> None: ...
+
+        return contract_of(App("till", component(Till)), whole=True)
+
+    old, new, last = (
+        release(ringing()),
+        release(noted(), asked=True),
+        release(noted(), asked=True, opens=True),
+    )
+    assert unfit(old, new) == unfit(new, old) == unfit(new, last) == ()
+    assert [change.place for change in unfit(last, new)] == ["event Opened"]

@@ -52,6 +52,17 @@ def against(app: App, running: Contract) -> tuple[Change, ...]:
     return compared(running, contract_of(app))
 
 
+def unfit(running: Contract, own: Contract) -> tuple[Change, ...]:
+    """Return the changes for which a release cannot run beside the one that does.
+
+    Whoever goes back takes away what the newer release added: both ran side by side before, and do so again. Only an
+    event that the older one does not know is in its way, as some may wait in the log.
+    """
+    refused = tuple(change for change in compared(running, own) if not change.compatible)
+    back = {*running.events} <= {*own.events} and all(change.compatible for change in compared(own, running))
+    return () if back else refused
+
+
 def disagreements(runs: Known, own: Known, mine: Iterable[str]) -> tuple[Change, ...]:
     """Return each change for which the app that runs a unit and the unit's own cannot work together.
 
