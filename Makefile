@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(wildcard src examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check faults bench-calls bench-shares bench-durable bench-hops bench-gateway fuzz-frames pins clean
+.PHONY: help run test lint check faults bench-calls bench-shares bench-durable bench-hops bench-gateway soak fuzz-frames pins clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ bench-hops: $(VENV)/.dev ## Measure a call between processes beside gRPC, HTTP, 
 bench-gateway: $(VENV)/.run ## Measure a typed POST through the gateway beside FastAPI with the same checks, and overload
 	$(BIN)/python -m benchmarks.gateway
 
+soak: $(VENV)/.dev ## Load the fraud example under microservices for SECONDS=600, and fail on memory, files or tasks that grow
+	$(BIN)/python -m benchmarks.soak $(or $(SECONDS),600)
+
 fuzz-frames: $(VENV)/.dev ## Throw noise at the frame decoder and a live server for SECONDS=600
 	$(BIN)/python -m tests.transports.frames.fuzz $(or $(SECONDS),600)
 
@@ -71,7 +74,8 @@ COMPILE = build/pins/bin/uv pip compile --quiet --universal --python-version 3.1
 
 pins: ## Resolve versions again and write requirements/*.txt; UPGRADE=1 takes newer ones
 	test -x build/pins/bin/uv || { "$(PYTHON)" -m venv build/pins && build/pins/bin/python -m pip install --quiet uv; }
-	$(COMPILE) --extra examples --extra otlp --extra grpc --extra sidecar --extra foreign --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra examples --extra otlp --extra grpc --extra sidecar --extra foreign --extra nats \
+		--extra redis --extra postgres --extra kafka --extra rabbitmq --extra mqtt --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --extra examples --constraint requirements/dev.txt --output-file requirements/run.txt
 
 clean: ## Remove the virtual environment, caches and build outputs

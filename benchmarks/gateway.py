@@ -24,6 +24,7 @@ from typing import cast
 import uvloop
 
 from allotrope import App, Message, component, compose, query
+from allotrope.compose.gates import CALLERS, gate
 from allotrope.gateway.access.keys import made
 from allotrope.gateway.server import Server, bound
 from allotrope.runtime.options import Options
@@ -77,9 +78,9 @@ async def serve(port: int, folder: Path) -> None:
     """Serve the app: the other process of this benchmark."""
     tracer = Tracer()
     host = compose.build(app, str(folder / "layout.toml"), folder, Options(tracer=tracer))
-    gate = compose.gate(host, folder, tracer)
+    front = gate(host, folder, tracer)
     await host.start()
-    server = Server(gate, bound("127.0.0.1", port, gate.settings, closed=True))
+    server = Server(front, bound("127.0.0.1", port, front.settings, closed=True))
     await server.run_until(asyncio.Event())
 
 
@@ -276,7 +277,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "layout.toml").write_text(TOPOLOGY, "utf-8")
-        key = made(folder / compose.CALLERS, "bench", "", ("*",))
+        key = made(folder / CALLERS, "bench", "", ("*",))
         title = "A typed POST: key, rate, trace and counters; 12 floats and an id in, a float and a text out"
         show(title, compared(folder, key))
         rows, notes = overloaded(folder, key)

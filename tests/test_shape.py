@@ -26,6 +26,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "init",
         "examples/fraud/__init__.py",
     ): "`allotrope plan examples.fraud` looks for the App in the package",
+    (
+        "init",
+        "src/allotrope/compose/__init__.py",
+    ): "`compose.build` and `compose.load` are what users build with",
 }
 LIMITS = {"file", "function", "parameters", "folder", "depth", "init", "package", "kernel", "door", "name"}
 

@@ -48,7 +48,7 @@ def test_a_running_app_keeps_its_contract_in_its_folder(allotrope: Allotrope, sh
 
 
 def test_a_plan_is_made_against_what_runs(
-    allotrope: Allotrope, kept: Path, narrower: Path, tmp_path: Path
+    allotrope: Allotrope, kept: Path, narrower: Path, shop: Ran
 ) -> None:
     same = allotrope("plan", APP, "--against", str(kept))
     assert same.returncode == 0
@@ -56,6 +56,11 @@ def test_a_plan_is_made_against_what_runs(
     wider = allotrope("plan", APP, "--against", str(narrower))
     assert wider.returncode == 0
     assert "Till.receipt: is new (provider first)" in wider.stdout
+    moved = allotrope("plan", APP, "-t", "microservices", "--against", str(shop.folder))
+    assert moved.returncode == 2
+    assert "Till: has its state in one process with all others (refused)" in moved.stderr
+    here = allotrope("plan", APP, "--against", str(shop.folder))
+    assert "units and edges were not compared: no units run there" in here.stderr
     other = allotrope("plan", APP, "-t", "monolith", "--against", "modular-monolith")
     assert (other.returncode, other.stdout) == (2, "")
     assert "1 fault in shop against modular-monolith; nothing was stopped or started" in other.stderr

@@ -1,5 +1,6 @@
 """A running app whose units are processes, as an operator meets it: what is shown, and that nothing is left."""
 
+import contextlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ class Running:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        command = [sys.executable, "-m", "allotrope", "run", APP, *TOPOLOGY, "-f", str(folder), "-i", "-"]
+        command = [sys.executable, "-m", "allotrope", "run", APP, *TOPOLOGY, "-d", str(folder), "-i", "-"]
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.process = subprocess.Popen([*command, *options], cwd=ROOT, env=environment(), text=True, **pipes)
         self.said = ""
@@ -124,7 +125,10 @@ def test_an_operator_sees_scales_rolls_and_reads(
 
     def counted() -> bool:
         page = urllib.request.urlopen(address).read().decode()
-        return 'allotrope_calls_total{operation="Till.price",replica="Till-1.2",unit="Till"} 1.0' in page
+        return (
+            'allotrope_calls_total{operation="Till.price",release="2",replica="Till-1.2",unit="Till"} 1.0'
+            in page
+        )
 
     soon(counted, 10)
 
@@ -189,7 +193,7 @@ def test_lines_are_followed_as_they_come(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     path = tmp_path / "logs" / "Till.log"
     path.write_text(f"{WRITTEN['Till'][0]}\n")
-    command = [sys.executable, "-m", "allotrope", "logs", "-F", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "allotrope", "logs", "-f", "--folder", str(tmp_path)]
     following = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         assert following.stdout is not None
@@ -214,9 +218,28 @@ def test_what_cannot_be_is_refused(started: Callable[..., Running], allotrope: A
     assert "no unit `Tills`. Nearest: `Till`." in allotrope("scale", "Tills", "2", *folder).stderr
     assert "no unit `Tills`. Nearest: `Till`." in allotrope("roll", "Tills", *folder).stderr
     assert "cannot have 0 replicas" in allotrope("scale", "Till", "0", *folder).stderr
+    quiet = allotrope("logs", "Paid", *folder)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr[:8]) == (0, "", "no lines")
     assert "no log of a unit `Tills`" in allotrope("logs", "Tills", *folder).stderr
     other = allotrope("run", APP, *TOPOLOGY, *folder)
     assert (other.returncode, "in use by process" in other.stderr) == (2, True)
+
+
+def test_who_keeps_ending_is_seen_waiting(started: Callable[..., Running], allotrope: Allotrope) -> None:
+    app = started()
+    app.line_with("stop it")
+    folder = ("--folder", str(app.folder))
+
+    def waits() -> bool:
+        table = allotrope("ps", *folder).stdout
+        if found := re.search(r"Rates-1\.\d+ +\w+ +(\d+)", table):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(found[1]), signal.SIGKILL)
+        return re.search(r"^Rates +Rates-1 +waits [\d.]+ s", table, re.MULTILINE) is not None
+
+    soon(waits, 40)
+    layout = allotrope("plan", APP, "-t", "microservices", "--against", str(app.folder))
+    assert layout.stdout.endswith(f"against {app.folder}\nno changes\n")
 
 
 def test_ctrl_c_ends_all_in_order(started: Callable[..., Running]) -> None:

@@ -75,7 +75,7 @@ def test_many_lines_keep_their_order_through_a_small_window(allotrope: Allotrope
     small = tmp_path / "small.toml"
     small.write_text('base = "modular-monolith"\nwindow = 3\n')
     lines = "\n".join(order(number % 10, number) for number in range(300))
-    ended = allotrope("run", APP, "-t", str(small), "-f", str(tmp_path / "kept"), "-i", "-", input=lines)
+    ended = allotrope("run", APP, "-t", str(small), "-d", str(tmp_path / "kept"), "-i", "-", input=lines)
     answers = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(answers) == 300
     assert [answer["origin"] for answer in answers] == [answer["line"] for answer in answers]
@@ -84,7 +84,7 @@ def test_many_lines_keep_their_order_through_a_small_window(allotrope: Allotrope
 def test_the_same_request_is_answered_once(allotrope: Allotrope, tmp_path: Path) -> None:
     lines = [order(1, 10), *['{"call": "Till.refund", "data": ["o1"], "request": "r"}'] * 2]
     for _ in range(2):
-        ended = allotrope("run", APP, "-f", str(tmp_path), "-i", "-", input="\n".join(lines))
+        ended = allotrope("run", APP, "-d", str(tmp_path), "-i", "-", input="\n".join(lines))
         answers = [json.loads(line) for line in ended.stdout.splitlines()]
         assert [answer.get("answer") for answer in answers[1:]] == ["10", "10"]
 
@@ -94,7 +94,7 @@ def start(tmp_path: Path) -> Iterator[Started]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "allotrope", "run", APP, "-f", str(tmp_path / "kept"), *arguments]
+        command = [sys.executable, "-m", "allotrope", "run", APP, "-d", str(tmp_path / "kept"), *arguments]
         pipes: dict[str, Any] = {
             "stdin": subprocess.PIPE,
             "stdout": subprocess.PIPE,
@@ -183,12 +183,12 @@ def test_what_a_kill_leaves_is_read_and_taken_up(
     assert json.loads(process.stdout.readline())["origin"] == 1
     kept = str(tmp_path / "kept")
     assert (
-        allotrope("impact", "r1", "-f", kept).returncode == 0
+        allotrope("impact", "r1", "-d", kept).returncode == 0
     )  # beside the running app, which holds the lock
     process.kill()
     process.wait()
-    assert "Ordered ann" in allotrope("impact", "r1", "-f", kept).stdout
-    ended = allotrope("run", APP, "-f", kept, "-i", "-", input='{"call": "Till.all"}')
+    assert "Ordered ann" in allotrope("impact", "r1", "-d", kept).stdout
+    ended = allotrope("run", APP, "-d", kept, "-i", "-", input='{"call": "Till.all"}')
     assert json.loads(ended.stdout)["answer"] == ["o1"]
 
 
@@ -204,7 +204,7 @@ def test_what_a_kill_leaves_is_read_and_taken_up(
 def test_a_wrong_option_is_one_message(
     allotrope: Allotrope, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
-    ended = allotrope("run", APP, "-f", str(tmp_path), *arguments)
+    ended = allotrope("run", APP, "-d", str(tmp_path), *arguments)
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 2
@@ -212,7 +212,7 @@ def test_a_wrong_option_is_one_message(
 
 def test_a_folder_in_use_is_refused(start: Started, allotrope: Allotrope, tmp_path: Path) -> None:
     line_with(start().stderr, "Ctrl-C")
-    ended = allotrope("run", APP, "-f", str(tmp_path / "kept"), "-i", "-", input="")
+    ended = allotrope("run", APP, "-d", str(tmp_path / "kept"), "-i", "-", input="")
     assert ended.returncode == 2
     assert "in use by process" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,5 +1,8 @@
 """The implementations that the contracts of `allotrope.testing` run over."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from allotrope.logs.memory import MemoryLog
@@ -7,6 +10,7 @@ from allotrope.logs.sqlite import SqliteLog
 from allotrope.stores.memory import MemoryLedger
 from allotrope.stores.sqlite import SqliteLedger
 from allotrope.testing.contracts import Make
+from tests.logs.brokers import KINDS, PARAMETERS, Broker, name_of
 
 pytest.register_assert_rewrite("allotrope.testing.logs", "allotrope.testing.ledgers")
 
@@ -24,10 +28,27 @@ LEDGERS: dict[str, Make] = {
 }
 
 
-@pytest.fixture(params=LOGS)
-def log_make(request: pytest.FixtureRequest) -> tuple[Make, bool]:
+@pytest.fixture(scope="session")
+def opening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Broker]]:
+    """Return what gives the server of a kind; each is started once."""
+    with contextlib.ExitStack() as running:
+        started: dict[str, Broker] = {}
+
+        def on(kind: str) -> Broker:
+            if kind not in started:
+                started[kind] = running.enter_context(KINDS[kind](tmp_path_factory.mktemp(kind)))
+            return started[kind]
+
+        yield on
+
+
+@pytest.fixture(params=[*LOGS, *PARAMETERS])
+def log_make(request: pytest.FixtureRequest, opening: Callable[[str], Broker]) -> tuple[Make, bool]:
     """Return what opens a log in a folder, and whether it keeps anything."""
-    return LOGS[request.param], request.param != "memory"
+    if request.param in LOGS:
+        return LOGS[request.param], request.param != "memory"
+    on = opening(request.param)
+    return lambda folder: on.log(name=name_of(folder)), True
 
 
 @pytest.fixture(params=LEDGERS)

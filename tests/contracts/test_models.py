@@ -74,12 +74,12 @@ def test_a_log_holds_what_its_model_holds(level: str, steps: list[tuple[str, Any
                 marks[source] = max(marks[source], first + count - 1)
                 await log.relay(source, numbered)
             elif level != "memory":
-                log.close()
+                log.release()
                 log = LOGS[level](folder)
-            found = list(log.read())
+            found = await log.read()
             assert [entry.envelope for entry in found] == entries
             assert [entry.position for entry in found] == list(range(1, len(entries) + 1))
-        log.close()
+        log.release()
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(folder))
@@ -173,5 +173,5 @@ def test_a_ledger_holds_what_its_model_holds(level: str, steps: list[tuple[str, 
 
 
 def test_the_folder_may_be_a_path(tmp_path: Path) -> None:
-    SqliteLog(tmp_path / "new" / "folder").close()
+    SqliteLog(tmp_path / "new" / "folder").release()
     assert (tmp_path / "new" / "folder" / "log.db").stat().st_size > 0

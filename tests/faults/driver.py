@@ -33,7 +33,7 @@ class Life:
     async def recover(self) -> None:
         """Do again what the last life may have left undone."""
         done = {origin for _, origin, _ in self.ledger.inbox()}
-        entries = [entry for entry in self.log.read(0, 10**6) if not entry.envelope.path]
+        entries = [entry for entry in await self.log.read(0, 10**6) if not entry.envelope.path]
         for entry in entries:
             if entry.envelope.origin >= self.ledger.floor() and entry.envelope.origin not in done:
                 await self.count(entry)
@@ -84,7 +84,7 @@ async def live(folder: str, durability: Durability) -> None:
     life = Life(folder, durability)
     await life.recover()
     await asyncio.gather(*map(life.client, range(CLIENTS)))
-    life.log.close()
+    life.log.release()
     life.ledger.close()
 
 

@@ -1,5 +1,6 @@
 """Kill -9 at every crash point of log and ledger: nothing lost, nothing doubled, each key in order."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -38,12 +39,12 @@ def kept(folder: Path) -> set[tuple[str, ...]]:
     """Return what a log and a ledger hold, as it was acknowledged."""
     log, ledger = SqliteLog(folder), SqliteLedger(folder)
     found = set()
-    for each in log.read(0, 10**6):
+    for each in asyncio.run(log.read(0, 10**6)):
         what = "relay" if each.envelope.path else "append"
         found.add((what, each.envelope.key[1:], each.envelope.body[: -len(FILLER)].decode()))
     for key, row in ledger.scan("numbers"):
         found |= {("commit", key[1:], number.decode()) for number in row.split()}
-    log.close()
+    log.release()
     ledger.close()
     return found
 
@@ -51,10 +52,10 @@ def kept(folder: Path) -> set[tuple[str, ...]]:
 def missing(folder: Path, told: set[tuple[str, ...]], level: str) -> list[str]:
     """Return what was acknowledged and is not there; fail when something is there twice or out of order."""
     log, ledger = SqliteLog(folder, level), SqliteLedger(folder, level)  # type: ignore[arg-type]  # a test's level
-    entries = [entry.envelope for entry in log.read(0, 10**6)]
+    entries = [entry.envelope for entry in asyncio.run(log.read(0, 10**6))]
     outbox = [event for _, event in ledger.outbox(10**6)]
     rows = dict(ledger.scan("numbers"))
-    log.close()
+    log.release()
     ledger.close()
     lost = []
     for name in range(CLIENTS):

@@ -34,12 +34,12 @@ FULL = """
     disk.room = 0
     await refused(Refused, log.append([given(100_000, "r")]))
     await refused(Refused, ledger.commit(Commit("A.on", 2, "", (("t", "b", bytes(100_000)),))))
-    assert len(list(log.read())) == 3 and ledger.get("t", "b") is None
+    assert len(await log.read()) == 3 and ledger.get("t", "b") is None
     disk.room = 1 << 30
     entry, = await log.append([given(100_000, "r")])
     assert entry.envelope.origin == entry.position == 4
     await ledger.commit(Commit("A.on", 2, "", (("t", "b", b"2"),)))
-    log.close(); ledger.close()
+    log.release(); ledger.close()
 """
 SPACED = """
     file = log._file
@@ -49,7 +49,7 @@ SPACED = """
         await log.append([given(10_000)])
     assert file._next_checkpoint > 1000, "no checkpoint failed"
     disk.room = 1 << 30
-    log.close(); ledger.close()
+    log.release(); ledger.close()
 """
 FAILING = """
     disk.failing = True
@@ -58,18 +58,18 @@ FAILING = """
     print("Lost", results[0])
     disk.failing = False
     await refused(Refused, log.append([given(10)]))
-    assert len(list(log.read())) == 3 and ledger.get("t", "a") == b"1"
-    log.close(); ledger.close()
+    assert len(await log.read()) == 3 and ledger.get("t", "a") == b"1"
+    log.release(); ledger.close()
 """
 AFTER = """
 asyncio.run(main())
 """
 CHECK = """
-import sys
+import asyncio, sys
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.stores.sqlite import SqliteLedger
 log, ledger = SqliteLog(sys.argv[1]), SqliteLedger(sys.argv[1])
-print(len(list(log.read())), len(list(ledger.scan("t"))))
+print(len(asyncio.run(log.read())), len(list(ledger.scan("t"))))
 """
 
 

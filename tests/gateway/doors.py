@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from allotrope import compose
+from allotrope.compose import build
+from allotrope.compose.gates import CALLERS, gate
 from allotrope.gateway.access.keys import made
 from allotrope.gateway.server import Server, bound
 from allotrope.kernel.components import App
@@ -50,14 +51,14 @@ async def opened(
     GATES.clear(), CLOSED.clear(), RUN.clear()
     file = folder / "layout.toml"
     file.write_text('base = "monolith"\n' + topology, "utf-8")
-    given = {name: made(folder / compose.CALLERS, name, "", scopes) for name, scopes in (keys or {}).items()}
+    given = {name: made(folder / CALLERS, name, "", scopes) for name, scopes in (keys or {}).items()}
     tracer = Tracer()
-    host = compose.build(what, str(file), folder, Options(tracer=tracer))
-    gate = compose.gate(host, folder, tracer)
-    listener = bound("127.0.0.1", 0, gate.settings, closed=gate.admission.closed)
+    host = build(what, str(file), folder, Options(tracer=tracer))
+    front = gate(host, folder, tracer)
+    listener = bound("127.0.0.1", 0, front.settings, closed=front.admission.closed)
     await host.start()
     port = listener.getsockname()[1]
-    server = Server(gate, listener, grace_s=2.0)
+    server = Server(front, listener, grace_s=2.0)
     headers = {"x-api-key": next(iter(given.values()))} if given else {}
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20.0

@@ -63,9 +63,32 @@ async def test_a_key_made_or_revoked_counts_while_it_serves(tmp_path: Path) -> N
         assert (await door.post("/Shelf/loaf", LOAF, X_Api_Key=new)).status_code == 200
 
 
+async def test_the_first_key_closes_an_open_door_for_good(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        assert (await door.post("/Shelf/loaf", LOAF)).status_code == 200
+        assert (await door.get("/openapi.json")).json()["security"] == []
+        path = tmp_path / "callers.json"
+        path.write_text("no keys yet")  # what cannot be read opens nothing
+        async with asyncio.timeout(10):
+            while (await door.post("/Shelf/loaf", LOAF)).status_code == 200:
+                pass
+        path.unlink()
+        key = made(path, "ann", "", ("*",))
+        async with asyncio.timeout(10):
+            while (await door.post("/Shelf/loaf", LOAF, X_Api_Key=key)).status_code == 401:
+                pass
+        assert (await door.get("/openapi.json", X_Api_Key=key)).json()["security"] != []
+        revoked(path, "ann")
+        path.unlink()
+        async with asyncio.timeout(10):
+            while (await door.post("/Shelf/loaf", LOAF, X_Api_Key=key)).status_code == 200:
+                pass
+        assert (await door.post("/Shelf/loaf", LOAF)).status_code == 401
+
+
 async def test_scopes_bound_what_a_key_may_ask(tmp_path: Path) -> None:
     facade = '[gateway.facade]\nboth = ["Shelf.loaf", "Shelf.sell"]\n'
-    async with opened(tmp_path, facade, keys={"ann": ("Shelf.l*", "aggregate", "facade.*")}) as door:
+    async with opened(tmp_path, facade, keys={"ann": ("Shelf.l*", "bundle", "facade.*")}) as door:
         assert (await door.post("/Shelf/loaf", LOAF)).status_code == 200
         for path in ("/Shelf/sell", "/events/Baked"):
             answer = await door.post(path, LOAF)
@@ -73,7 +96,7 @@ async def test_scopes_bound_what_a_key_may_ask(tmp_path: Path) -> None:
         assert (await door.get("/metrics")).status_code == 403
         assert "Shelf/sell" not in (await door.get("/Shelf/sel")).text
         parts = {"x": {"call": "Shelf.loaf", "data": LOAF}, "y": {"call": "Shelf.sell", "data": LOAF}}
-        answered = (await door.post("/aggregate", parts)).json()
+        answered = (await door.post("/bundle", parts)).json()
         assert [answered[name]["status"] for name in "xy"] == [200, 403]
         both = (await door.post("/facade/both", LOAF)).json()
         assert both["Shelf.sell"]["status"] == 409  # a facade is a permission of its own
@@ -95,8 +118,8 @@ async def test_rates_bound_a_key_and_its_tenant(tmp_path: Path) -> None:
 async def test_a_part_of_an_aggregate_counts_as_a_request(tmp_path: Path) -> None:
     async with opened(tmp_path, "[gateway.caller]\nrate = 0.001\nburst = 10\n", keys={"ann": ("*",)}) as door:
         parts = {str(number): {"call": "Shelf.loaf", "data": LOAF} for number in range(8)}
-        assert (await door.post("/aggregate", parts)).status_code == 200
-        assert (await door.post("/aggregate", parts)).status_code == 429
+        assert (await door.post("/bundle", parts)).status_code == 200
+        assert (await door.post("/bundle", parts)).status_code == 429
 
 
 async def test_a_tenant_that_asks_little_is_not_kept_waiting_by_one_that_asks_much(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def test_queries_commands_and_events(tmp_path: Path) -> None:
         ("/Shelf/loaf", b'{"id":"\xff"}', 400, "no JSON"),
         ("/Shelf/loaf", b'{"id":' + b"[" * 100_000, 422, "id"),
         ("/Oven/explode", b"[" * 100_000, 422, "object"),
-        ("/aggregate", b'{"a":{"call":"x","data":' + b"[" * 100_000, 400, "no JSON"),
+        ("/bundle", b'{"a":{"call":"x","data":' + b"[" * 100_000, 400, "no JSON"),
         ("/Shelf/loaf", b'{"id":1}', 422, "Expected `str`, got `int`"),
         ("/Shelf/loaf", b"{}", 422, "missing required field `id`"),
         ("/Shelf/loaf", b"[]", 422, "Expected `object`, got `array`"),
@@ -256,14 +256,14 @@ async def test_several_operations_answer_together_each_with_its_own_end(tmp_path
             "four": {"call": "Oven.rise", "data": {"pieces": 1}},
             "five": {"call": "Shelf.loaf", "data": []},
         }
-        answer = (await door.post("/aggregate", called)).json()
+        answer = (await door.post("/bundle", called)).json()
         assert {name: part["status"] for name, part in answer.items()} == {
             "one": 200, "two": 409, "three": 404, "four": 422, "five": 422,
         }  # fmt: skip
         assert answer["one"]["body"] == LOAF
         assert answer["two"]["problem"]["fields"]["id"] == "z"
         many = {str(number): {"call": "Shelf.loaf", "data": {"id": "a"}} for number in range(33)}
-        problem(await door.post("/aggregate", many), 422, "refused")
+        problem(await door.post("/bundle", many), 422, "refused")
 
 
 async def test_a_facade_gives_its_arguments_to_all_who_take_them(tmp_path: Path) -> None:

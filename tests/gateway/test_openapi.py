@@ -25,7 +25,7 @@ async def test_it_is_valid_and_names_all_that_is_offered(tmp_path: Path) -> None
         operations = [operation for c in app.components.values() for operation in c.operations]
         offered = {operation.title for operation in operations if operation.kind != "on"}
         named = {method["operationId"] for path in found["paths"].values() for method in path.values()}
-        assert offered | {"events.Baked", "facade.counter", "aggregate", "Shelf.loaf:bread"} <= named
+        assert offered | {"events.Baked", "facade.counter", "bundle", "Shelf.loaf:bread"} <= named
         assert len(named) == sum(map(len, found["paths"].values()))
         assert found["security"]
         sell = found["paths"]["/Shelf/sell"]["post"]

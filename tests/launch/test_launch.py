@@ -17,9 +17,9 @@ from tests.launch.till import V1, V2, Shop
 
 
 @asynccontextmanager
-async def opened(place: Path) -> AsyncIterator[Shop]:
+async def opened(place: Path, text: str = V1) -> AsyncIterator[Shop]:
     shop = Shop(place)
-    shop.write(V1)
+    shop.write(text)
     await shop.start()
     try:
         yield shop

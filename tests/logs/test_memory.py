@@ -13,8 +13,8 @@ async def test_the_newest_entries_are_kept() -> None:
     log = MemoryLog(keep=10)
     for number in range(25):
         await log.append([replace(PAYMENT, request=str(number))])
-    assert [entry.position for entry in log.read()] == list(range(16, 26))
-    assert [entry.position for entry in log.read(20, 2)] == [20, 21]
+    assert [entry.position for entry in await log.read()] == list(range(16, 26))
+    assert [entry.position for entry in await log.read(20, 2)] == [20, 21]
     assert (await log.append([replace(PAYMENT, request="20")]))[0].position == 21
     assert (await log.append([replace(PAYMENT, request="3")]))[0].position == 26
 

@@ -22,7 +22,7 @@ async def test_request_ids_are_forgotten_after_a_day(tmp_path: Path) -> None:
         await log.append([replace(PAYMENT, at=at, request=f"{day}/{number}") for number in range(1500)])
     ((kept,),) = log._file.rows("SELECT count(*) FROM requests")
     assert kept < 3000
-    log.close()
+    log.release()
 
 
 @pytest.mark.parametrize("appended", [True, False])
@@ -32,27 +32,27 @@ async def test_origins_lost_in_a_power_cut_are_not_given_again(tmp_path: Path, *
     await log.append([PAYMENT] * 3)
     shutil.copytree(tmp_path / "live", tmp_path / "cut")
     await log.append([PAYMENT] * 3)
-    log.close()
+    log.release()
     (tmp_path / "cut" / "log.lock").write_text("1 another-boot process")
     log = SqliteLog(tmp_path / "cut")
     if appended:
         (entry,) = await log.append([PAYMENT])
         assert (entry.position, entry.envelope.origin) == (4, 1_000_000_004)
-    log.close()
+    log.release()
     log = SqliteLog(tmp_path / "cut")
     (entry,) = await log.append([PAYMENT])
     assert entry.envelope.origin == 1_000_000_004 + appended
-    log.close()
+    log.release()
 
 
 async def test_after_a_kill_the_origins_go_on(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "live")
     await log.append([PAYMENT] * 3)
     shutil.copytree(tmp_path / "live", tmp_path / "killed")
-    log.close()
+    log.release()
     log = SqliteLog(tmp_path / "killed")
     assert (await log.append([PAYMENT]))[0].envelope.origin == 4
-    log.close()
+    log.release()
 
 
 async def test_what_a_lost_effect_had_published_is_not_stored_twice(tmp_path: Path) -> None:
@@ -61,23 +61,23 @@ async def test_what_a_lost_effect_had_published_is_not_stored_twice(tmp_path: Pa
     await log.append([PAYMENT] * 2)
     first = replace(PAYMENT, origin=1, path="/Scorer.score#000")
     await log.relay("shop", [(1, first)])
-    log.close()
+    log.release()
     (tmp_path / "log.lock").write_text("1 another-boot process")
-    SqliteLog(tmp_path).close()  # it dies before anything comes
+    SqliteLog(tmp_path).release()  # it dies before anything comes
     log = SqliteLog(tmp_path)
     second, (new,) = replace(first, origin=2), await log.append([PAYMENT])
     later = replace(first, origin=new.envelope.origin)
     await log.relay("shop", [(1_000_000_001, first), (1_000_000_002, second), (1_000_000_003, later)])
     await log.relay("shop", [(1_000_000_001, first)])
-    stored = [entry.envelope.origin for entry in log.read() if entry.envelope.path]
+    stored = [entry.envelope.origin for entry in await log.read() if entry.envelope.path]
     assert stored == [1, 2, new.envelope.origin]
-    log.close()
+    log.release()
 
 
 def test_a_log_belongs_to_one_app(tmp_path: Path) -> None:
-    SqliteLog(tmp_path).close()  # of no app in particular, as older files are
-    SqliteLog(tmp_path, owner="shop").close()
-    SqliteLog(tmp_path, owner="shop").close()
+    SqliteLog(tmp_path).release()  # of no app in particular, as older files are
+    SqliteLog(tmp_path, owner="shop").release()
+    SqliteLog(tmp_path, owner="shop").release()
     said = f"{tmp_path}: log.db there is of the app `shop`, and `fraud` would take up its events; give `fraud` another"
     with pytest.raises(Refused, match=re.escape(said)):
         SqliteLog(tmp_path, owner="fraud")

@@ -144,9 +144,9 @@ def test_a_component_runs_in_one_unit() -> None:
 def test_calls_and_events_in_memory_stay_in_one_process() -> None:
     assert faults(*SHOP, text='[unit.hot]\ncomponents = ["Features", "Desk"]') == [
         "edge `Features -> Spending` is `call`, but the two run in different units, `hot` and `all`; "
-        "use `rpc`, or join the units",
+        "use `rpc` or `queue`, or join the units",
         "edge `Scorer -> Features` is `call`, but the two run in different units, `all` and `hot`; "
-        "use `rpc`, or join the units",
+        "use `rpc` or `queue`, or join the units",
         'topic `Scored` is in memory, but crosses the units all, hot; use via = "log"',
     ]
 

@@ -197,7 +197,7 @@ class Tried(View[Measured], at="at"):
 def test_an_aggregate_is_tried_with_a_value_of_its_field() -> None:
     assert faults(Tried) == [
         "view Tried has `biggest = Max(...)` over `odd`, which may be Odd; that cannot be added up",
-        "view Tried has `half = Halves(...)` over `size`, which may be NoneType; that cannot be added up",
+        "view Tried has `half = Halves(...)` over `size`, which may be None; that cannot be added up",
         "view Tried has `name = Halves(...)` over `name`, which may be str; that cannot be added up",
     ]
 

@@ -1,7 +1,7 @@
 """The form of a topology: unknown keys and wrong types, all at once."""
 
 from allotrope.planning.documents import document_of
-from allotrope.planning.topology import Edge, Gateway, Limit, Topic, topology_of
+from allotrope.planning.topology import Edge, Limit, Topic, topology_of
 from tests.planning.refusal import preset
 
 TEXT = """
@@ -27,9 +27,9 @@ def test_every_fault_of_form_is_found() -> None:
     _, faults = topology_of(document_of(TEXT, "shop.toml", preset))
     assert [str(fault) for fault in faults] == [
         "shop.toml:2  `durabilty` is no key of a topology. Nearest: `durability`.",
-        "shop.toml:3  `reply` is 'later'; it may be chain, effect",
+        "shop.toml:3  `reply` is 'later'; it may be chain, effect, accepted",
         "shop.toml:4  `unit` is 3; write a table, as in [unit.NAME]",
-        "shop.toml:6  `via` of edge `one` is 'cal'; it may be call, loopback, rpc",
+        "shop.toml:6  `via` of edge `one` is 'cal'; it may be call, loopback, rpc, queue",
         "shop.toml:8  topic `Payment` is 'log'; write a table: [topic.Payment]",
         "shop.toml:10  `concurrency` of component `Desk` is 'many': Expected `int`, got `str`",
         "shop.toml:11  `qeue` is no key of component `Desk`. Nearest: `queue`.",
@@ -59,12 +59,3 @@ def test_a_unit_says_what_it_runs() -> None:
     made, faults = topology_of(document_of(text, "shop.toml", preset))
     assert [str(fault) for fault in faults] == ["shop.toml:1  unit `all` does not say its `components`"]
     assert made.unit["hot"].environment == (("A", "1"), ("B", "2"))
-
-
-def test_a_canary_takes_its_share_of_the_keys_and_always_the_same() -> None:
-    gateway = Gateway(canary={"scoring": 0.1, "off": 0.0, "on": 1.0})
-    taken = [key for key in map(str, range(10_000)) if gateway.newest("scoring", key)]
-    assert 900 < len(taken) < 1100
-    assert all(gateway.newest("scoring", key) for key in taken)
-    assert not any(gateway.newest("off", key) for key in taken)
-    assert all(gateway.newest("on", key) and gateway.newest("other", key) for key in taken)

@@ -154,6 +154,6 @@ async def test_after_a_power_cut_an_event_counts_once(tmp_path: Path) -> None:
         assert [await host.of(Clerk).times(id) for id in "ab"] == [1, 2]
         assert [await host.of(Slow).times(id) for id in "ab"] == [1, 2]
         assert [(await host.of(Notes).of(id)).count for id in "ab"] == [1, 2]
-        names = Counter(entry.envelope.name for entry in host.log.read())
+        names = Counter(entry.envelope.name for entry in await host.log.read())
         assert set(names.values()) == {1}
         await host.close()

@@ -61,6 +61,6 @@ def test_old_minutes_make_room_and_units_stay_apart(tmp_path: Path) -> None:
     (tmp_path / "requests" / "b" / "torn.json").write_bytes(b'{"unit":')
     found = summed(figures_in(tmp_path), KEPT)
     assert {key: calls.count for key, calls in found.items()} == {
-        ("a", "Desk.open"): 10,
-        ("b", "Desk.open"): 10,
+        ("a", "Desk.open", 1): 10,
+        ("b", "Desk.open", 1): 10,
     }

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from time import process_time
 
+import msgspec
 import pytest
 
 from allotrope.kernel import codec
@@ -19,7 +20,7 @@ TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 def asked(size: int = 3) -> Letter:
-    arguments = codec.encode(("ann", "x" * size))
+    arguments = msgspec.Raw(codec.encode(("ann", "x" * size)))
     return Letter(
         codec.encode(Question("Desk.open", "Shop", "buy", 7, "/a#0", 1, "t", "r", TRACE, 5, arguments))
     )

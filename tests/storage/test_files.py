@@ -46,7 +46,7 @@ def contents(folder: Path) -> tuple[Any, ...]:
     try:
         ledger = SqliteLedger(folder)
         try:
-            entries = list(log.read())
+            entries = asyncio.run(log.read())
             again = asyncio.run(log.append([each.envelope for each in entries[::10]]))
             return (
                 entries, again, list(ledger.scan("t")), [ledger.get("t", str(key)) for key in range(40)],
@@ -56,7 +56,7 @@ def contents(folder: Path) -> tuple[Any, ...]:
         finally:
             ledger.close()
     finally:
-        log.close()
+        log.release()
 
 
 @pytest.fixture(scope="module", params=["closed", "killed"])
@@ -68,7 +68,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         log, ledger = await fill(folder / "live")
         if request.param == "killed":
             shutil.copytree(folder / "live", folder / "kept")
-        log.close()
+        log.release()
         ledger.close()
         if request.param == "closed":
             shutil.copytree(folder / "live", folder / "kept")
@@ -171,15 +171,15 @@ def test_a_second_instance_is_refused_by_name(tmp_path: Path) -> None:
     code = f"from allotrope.logs.sqlite import SqliteLog; SqliteLog({str(tmp_path)!r})"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"in use by process {os.getpid()}" in other.stderr
-    log.close()
-    SqliteLog(tmp_path).close()
+    log.release()
+    SqliteLog(tmp_path).release()
 
 
 def test_other_partitions_are_refused(tmp_path: Path) -> None:
-    SqliteLog(tmp_path, partitions=4).close()
+    SqliteLog(tmp_path, partitions=4).release()
     with pytest.raises(Refused, match="has 4 partitions, 8 were asked for"):
         SqliteLog(tmp_path, partitions=8)
-    SqliteLog(tmp_path, partitions=4).close()
+    SqliteLog(tmp_path, partitions=4).release()
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
@@ -209,4 +209,4 @@ async def test_the_write_ahead_file_does_not_grow_for_ever(tmp_path: Path) -> No
     for _ in range(60):
         await log.append([replace(PAYMENT, body=bytes(200_000))] * 2)
     assert (tmp_path / "log.db-wal").stat().st_size < 12_000_000 < (tmp_path / "log.db").stat().st_size
-    log.close()
+    log.release()

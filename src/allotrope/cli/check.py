@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from allotrope import compose
-from allotrope.cli.loading import AppName, planned
+from allotrope.cli.loading import AppName, many, planned
 from allotrope.evidence.check import Divergence, Layout, Request, Verdict, varying
 from allotrope.evidence.check import Progress as Report
 from allotrope.evidence.check import check as checked
@@ -123,8 +123,8 @@ class Sheet:
     def _head(self, took_s: float) -> Iterator[RenderableType]:
         counts = self.verdict.counts
         runs = 1 + sum(count.runs for count in counts.values())
-        size = f"{_many(len(counts), 'layout')} x {_many(self.seeds, 'seed')}"
-        head = f": one input, {size}, {_many(runs, 'run')} in {took_s:.0f} s"
+        size = f"{many(len(counts), 'layout')} x {many(self.seeds, 'seed')}"
+        head = f": one input, {size}, {many(runs, 'run')} in {took_s:.0f} s"
         yield Text.assemble((self.app.name, "bold"), head)
         yield Text(
             f"Reference: {next(iter(counts))}, undisturbed. Every other run has two instances of each "
@@ -164,7 +164,7 @@ class Sheet:
             return Text(f"0 differences in {verdict.compared:,} comparisons.", "bold green")
         count = len(verdict.places) or len(verdict.followed)
         order = ", in the order of cause and effect" if count > 1 else ""
-        return Text(f"The answers differ in {_many(count, 'place')}{order}.", "bold red")
+        return Text(f"The answers differ in {many(count, 'place')}{order}.", "bold red")
 
     def _places(self) -> Iterator[RenderableType]:
         for number, (where, place) in enumerate(self.verdict.places.items(), 1):
@@ -219,7 +219,7 @@ class Sheet:
                 (f"{count:,} x", mask(error.removeprefix("Failed: ")))
                 for error, count in self.verdict.failures.items()
             ]
-            rest = [("", f"and {_many(len(told) - MOST, 'other', 'others')}")] if len(told) > MOST else []
+            rest = [("", f"and {many(len(told) - MOST, 'other', 'others')}")] if len(told) > MOST else []
             yield Padding(_facts([*told[:MOST], *rest]), (0, 0, 0, 3), expand=False)
 
     def _outside(self) -> Iterator[RenderableType]:
@@ -233,7 +233,7 @@ class Sheet:
         ]
         if excused := sum(counts.excused for counts in self.verdict.counts.values()):
             loose.append(
-                f"{_many(excused, 'delivery', 'deliveries')} differed for that reason and were passed over"
+                f"{many(excused, 'delivery', 'deliveries')} differed for that reason and were passed over"
             )
         if loose or varying:
             yield Text()
@@ -252,7 +252,3 @@ def _facts(rows: Sequence[tuple[str, str]]) -> Table:
     for name, text in rows:
         table.add_row(name, Text(text))
     return table
-
-
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from allotrope import compose
-from allotrope.cli.loading import Folder, screen
+from allotrope.cli.loading import Folder, many, screen
 from allotrope.evidence.archive.impact import Consequence
 from allotrope.evidence.archive.impact import impact as consequence_of
 from allotrope.evidence.archive.names import Archive, Found
@@ -64,13 +64,9 @@ def show_beside(archive: Archive, found: Found, console: Console) -> None:
 
 def counted(totals: Counter[str]) -> str:
     """Return totals in words; what there is none of is left out, but for events and decisions."""
-    words = [_number(totals["events"], "event"), _number(totals["decisions"], "decision")]
-    words += [_number(totals[name], name.removesuffix("s")) for name in ("rows",) if totals[name]]
+    words = [many(totals["events"], "event"), many(totals["decisions"], "decision")]
+    words += [many(totals[name], name.removesuffix("s")) for name in ("rows",) if totals[name]]
     return ", ".join([*words, *([f"{totals['parked']} parked"] if totals["parked"] else [])])
-
-
-def _number(count: int, name: str) -> str:
-    return f"{count:,} {name}{'s' * (count != 1)}"
 
 
 def _event(event: Consequence, missing: str = "", *, whole: bool = False) -> Text:
@@ -90,7 +86,7 @@ def _grow(tree: Tree, event: Consequence, missing: str) -> None:
     for decision in event.decisions:
         record = decision.record
         text = Text(record.title, style="bold green" if not record.error else "bold red")
-        facts = [_number(len(record.tape), "read")] if record.tape else []
+        facts = [many(len(record.tape), "read")] if record.tape else []
         facts += [f"{record.attempts} attempts"] if record.attempts > 1 else []
         text.append(f"  {', '.join(facts)}" if facts else "", style="dim")
         if record.error:

@@ -15,11 +15,11 @@ from typing import Any, TextIO
 
 import msgspec
 
-from allotrope.kernel.codec import is_array
 from allotrope.kernel.errors import Failed, Lost, Refused, nearest
 from allotrope.kernel.messages import Event, Fault
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
+from allotrope.runtime.doors.arrays import array_of, listed
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Input
 from allotrope.runtime.telemetry.secrets import mask
@@ -225,27 +225,13 @@ def _told(error: Exception) -> Answer:
 
 def _decoded(data: msgspec.Raw, kind: Any, place: str) -> Any:
     try:
-        return msgspec.json.Decoder(kind, dec_hook=_array).decode(data)
+        return msgspec.json.Decoder(kind, dec_hook=array_of).decode(data)
     except msgspec.ValidationError as error:
         raise Refused(f"{place}: {error}") from None
 
 
-def _array(kind: Any, value: Any) -> Any:
-    if not is_array(getattr(kind, "__origin__", kind)):
-        raise NotImplementedError(f"{kind} cannot be given as JSON")
-    import numpy
-
-    array = numpy.array(value)
-    array.setflags(write=False)
-    return array
-
-
 def _plain(value: Any) -> Any:
-    if is_array(type(value)):
-        return value.tolist()
-    if isinstance(value, View):
-        return value.__dict__
-    raise NotImplementedError(f"{type(value).__name__} cannot be shown as JSON")
+    return value.__dict__ if isinstance(value, View) else listed(value)
 
 
 # -- where lines come from

@@ -1,7 +1,6 @@
 """What most verbs begin with: the app by its name, its plan, and the words that their options share."""
 
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ AppName = Annotated[
 TopologyName = Annotated[
     str, Parameter(name=["--topology", "-t"], help="A preset, or the path of a topology file (TOML).")
 ]
-Folder = Annotated[Path, Parameter(name=["--folder", "-f"], help="Where the app keeps its files.")]
+Folder = Annotated[Path, Parameter(name=["--folder", "-d"], help="Where the app keeps its files.")]
 
 
 def screen() -> Console:
@@ -35,18 +34,14 @@ def loaded(name: str) -> App:
             f"`{name}` is a path; an app is named by its module, from the folder where it can be imported: "
             f"`{module.removesuffix('.__init__')}`"
         )
-    try:
-        return compose.load(name)
-    except Refused:
-        raise
-    except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        if isinstance(error, SyntaxError):
-            place = f" ({error.filename}:{error.lineno})"
-        raise Refused(f"`{name}` cannot be imported: {type(error).__name__}: {error}{place}") from error
+    return compose.load(name)
 
 
 def planned(name: str, topology: str) -> Plan:
     """Return the plan of an app under a topology."""
     return compose.planned(loaded(name), compose.document(topology))
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Return a count with its noun: `1 trace`, `2 traces`; `more` is its plural where an s does not do."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -17,7 +17,7 @@ PLACEHOLDER, ENDING = "PROJECT", ".tpl"
 TAKEN = {"tests": "that is where its tests go", "allotrope": "that is this library"}
 
 Name = Annotated[str, Parameter(help="What the app and its package are called: a Python name in lower case.")]
-Parent = Annotated[Path, Parameter(name=["--folder", "-f"], help="Where its folder is made.")]
+Parent = Annotated[Path, Parameter(name=["--folder", "-d"], help="Where its folder is made.")]
 
 
 def new(name: Name, /, *, folder: Parent = Path()) -> int:

@@ -90,6 +90,7 @@ def _show(result: Replayed, console: Console) -> None:
     )
     text.append(f"  {record.name}/{record.title}", style="not bold default")
     text.append(f"  {result.compared}" if not result.differences else "", style="not bold dim")
+    text.append(f"  release {record.release}" if record.release else "", style="not bold dim")
     console.print(text)
     if not result.differences:
         return

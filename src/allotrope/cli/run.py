@@ -14,11 +14,12 @@ from cyclopts import Parameter
 
 from allotrope import compose
 from allotrope.cli.lines import Feed, lines_of
-from allotrope.cli.loading import AppName, Folder, TopologyName, planned
+from allotrope.cli.loading import AppName, Folder, TopologyName, many, planned
 from allotrope.cli.stopping import INTERRUPTED, keep_journal, on_signals, started
+from allotrope.compose.figures import gathered, gauges
 from allotrope.kernel.errors import Lost, Refused
-from allotrope.launch import gathered, gauges
 from allotrope.planning.plans import Plan
+from allotrope.runtime.doors.graces import WORK_S
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Options
 from allotrope.runtime.telemetry.journal import JsonLines, Level, Style, configure
@@ -26,7 +27,6 @@ from allotrope.runtime.telemetry.meters import Elsewhere
 from allotrope.runtime.telemetry.metrics import serve
 
 log = logging.getLogger("allotrope")
-GRACE_S = 10.0
 SURVIVES = {
     "none": "all is gone when it ends",
     "process": "what is answered survives kill -9",
@@ -130,26 +130,26 @@ async def _wind_up(host: Host, feed: Feed, begun: float, *, stopped: bool) -> in
     words += [f"{tally.faults:,} with a declared fault"] if tally.faults else []
     words += [f"{tally.refused:,} refused, first line {tally.first_refused}"] if tally.refused else []
     words += [f"{host.site.parked:,} parked"] if host.site.parked else []
-    left = len(host.flights.flows)
+    left = len(host.flights.flows) + host.flights.waiting
     if not finished:
         after = "the next start takes them up" if host.durable else "they are lost: durability is none"
-        words.append(f"{left:,} inputs were still at work after {GRACE_S:g} s; {after}")
+        words.append(f"{left:,} inputs were still at work after {WORK_S:g} s; {after}")
     _say(f"{'stopped' if stopped else 'done'}: {', '.join(words)}{'; all finished' if finished else ''}")
     return 1 if tally.refused or not finished else 0
 
 
 async def _drained(host: Host) -> tuple[bool, int]:
     """Return whether all was finished, and how many calls were made: units elsewhere take their counters with them."""
-    until = time.monotonic() + GRACE_S
+    until = time.monotonic() + WORK_S
     away: Elsewhere = {}
     if host.site.engine is not None:
         with contextlib.suppress(TimeoutError, Lost):
-            async with asyncio.timeout(GRACE_S):
+            async with asyncio.timeout(WORK_S):
                 await host.settled()
         away = await host.site.meters()
     finished = await host.drain(max(until - time.monotonic(), 1.0))
     places = (host.services.meters, *away.values())
-    return finished, sum(meter.calls for meters in places for meter in meters.values())
+    return finished, sum(meter.calls for meters in places for meter in meters.values() if not meter.far)
 
 
 # -- what a person sees
@@ -195,7 +195,7 @@ def _starting(plan: Plan) -> Iterator[None]:
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(f"starting {len(plan.units)} units"):
+    with Console(stderr=True).status(f"starting {many(len(plan.units), 'unit')}"):
         yield
 
 

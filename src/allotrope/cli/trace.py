@@ -10,7 +10,7 @@ from rich.text import Text
 
 from allotrope import compose
 from allotrope.cli import impact
-from allotrope.cli.loading import Folder, screen
+from allotrope.cli.loading import Folder, many, screen
 from allotrope.evidence.archive.names import Archive, Found
 from allotrope.runtime.tracing import Span
 
@@ -35,7 +35,9 @@ def trace(
     if archive.spans is not None and found.traces:
         draw(archive.spans.trace(found.traces[0]), found, console)
         if others := found.traces[1:]:
-            console.print(f"there are {len(others)} older traces: {', '.join(other[:8] for other in others)}")
+            console.print(
+                f"{many(len(others), 'older trace')} of it: {', '.join(other[:8] for other in others)}"
+            )
         if (lost := archive.spans.kept().overflowed) > 0:
             console.print(
                 f"some spans may be missing: {lost:,} were lost, since the host made more than it could keep"

@@ -6,6 +6,7 @@ Each step may end the request: who asks, what for, how much, how long, with what
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -52,9 +53,14 @@ class Gate:
                 "streams": ("Streams that are open", lambda: len(self.streams)),
             }
         )
-        described = document(link.plan.app.name, self.offers, self.statuses, closed=admission.closed)
+
+        @cache
+        def described(*, closed: bool) -> bytes:
+            return to_json(document(link.plan.app.name, self.offers, self.statuses, closed=closed))
+
+        described(closed=admission.closed)
         sources = Sources(
-            to_json(described),
+            lambda: described(closed=admission.closed),
             exposition((*collectors, self.counters)),
             lambda: link.ready and not self.draining,
         )

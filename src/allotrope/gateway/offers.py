@@ -1,10 +1,10 @@
-"""Offers: what an app has for the outside, by path. Each operation, event and facade is one; so is the aggregate.
+"""Offers: what an app has for the outside, by path. Each operation, event and facade is one; so is the bundle.
 
 POST /Component/operation    a query or command, its arguments as a JSON object
 GET  /Component/operation    a query whose arguments are plain words, in the query string
 POST /events/Kind            an event, its fields as a JSON object
 POST /facade/name            the operations of a facade, given their arguments by name
-POST /aggregate              several operations, each with arguments of its own
+POST /bundle                 several operations, each with arguments of its own
 """
 
 import inspect
@@ -20,7 +20,7 @@ from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
 
-Kind = Literal["query", "command", "event", "facade", "aggregate"]
+Kind = Literal["query", "command", "event", "facade", "bundle"]
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -41,7 +41,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Called(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of the operations of an aggregate."""
+    """One of the operations of a bundle."""
 
     call: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
@@ -63,7 +63,7 @@ def offers_of(plan: Plan) -> dict[str, Offer]:
             made.append(_facade(name, tuple(titled[title] for title in titles)))
         except Refused as error:
             faults.append(str(error))
-    made.append(_aggregate())
+    made.append(_bundle())
     found: dict[str, Offer] = {}
     aliased = [(path, titled[title]) for path, title in plan.topology.gateway.alias.items()]
     for path, offer in [*((offer.path, offer) for offer in made), *aliased]:
@@ -139,10 +139,10 @@ def _spared(field: msgspec.structs.FieldInfo) -> tuple[str, Any, Any]:
     return field.name, field.type | msgspec.UnsetType, msgspec.UNSET
 
 
-def _aggregate() -> Offer:
+def _bundle() -> Offer:
     made = dict[str, Called]
     return Offer(
-        title="aggregate", path="/aggregate", kind="aggregate", shape=made, read=reader(made), names=(),
+        title="bundle", path="/bundle", kind="bundle", shape=made, read=reader(made), names=(),
         says="Answers several operations together, each under the name that it was given.",
     )  # fmt: skip
 

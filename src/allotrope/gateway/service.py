@@ -67,7 +67,7 @@ class Service:
             return {"origin": await self.link.published(event, visit)}
         if offer.kind == "facade":
             return await self._facade(offer, given, visit, caller)
-        return await self._aggregate(given, visit, caller)
+        return await self._bundle(given, visit, caller)
 
     def pieces(self, offer: Offer, given: Any, visit: Visit) -> AsyncGenerator[Any, None]:
         """Return the pieces of a streaming query."""
@@ -84,9 +84,9 @@ class Service:
         parts = (self._part(run(part), visit) for part in offer.parts)
         return dict(zip((part.title for part in offer.parts), await asyncio.gather(*parts), strict=True))
 
-    async def _aggregate(self, given: dict[str, Called], visit: Visit, caller: Caller) -> dict[str, Part]:
+    async def _bundle(self, given: dict[str, Called], visit: Visit, caller: Caller) -> dict[str, Part]:
         if len(given) > MOST_PARTS:
-            raise Problem(422, "refused", f"an aggregate has at most {MOST_PARTS} parts; send two")
+            raise Problem(422, "refused", f"a bundle has at most {MOST_PARTS} parts; send two")
         self.admission.charge(caller, len(given) - 1)
 
         async def run(name: str, called: Called) -> Any:

@@ -20,6 +20,7 @@ from allotrope.kernel.codec import is_array
 from allotrope.kernel.errors import Refused, nearest
 from allotrope.kernel.exactness import leaves
 from allotrope.kernel.operations import Operation
+from allotrope.runtime.doors.arrays import array_of, listed
 
 _PLAIN = {str, int, float, bool, Decimal, UUID, datetime, date, time, timedelta, type(None)}
 MOST_FIELDS = 100  # of a query string
@@ -108,23 +109,6 @@ def from_query(query: bytes, kind: type[msgspec.Struct]) -> Any:
     return msgspec.convert(given, kind, strict=False)
 
 
-def array_of(kind: Any, value: Any) -> Any:
-    """Return a frozen array from nested lists: the hook for what JSON has no type for."""
-    if not is_array(typing.get_origin(kind) or kind):
-        raise NotImplementedError(f"{kind} cannot be given as JSON")
-    import numpy
-
-    array = numpy.array(value)
-    array.setflags(write=False)
-    return array
-
-
-def _shown(value: Any) -> Any:
-    if is_array(type(value)):
-        return value.tolist()
-    raise NotImplementedError(f"{type(value).__name__} cannot be shown as JSON")
-
-
 def shown_array(value: Any) -> Any:
     """Return what an array is made of: the hook for what has no lists of numbers."""
     if is_array(type(value)):
@@ -132,7 +116,7 @@ def shown_array(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} cannot be shown")
 
 
-to_json = msgspec.json.Encoder(enc_hook=_shown).encode
+to_json = msgspec.json.Encoder(enc_hook=listed).encode
 
 
 def unfit(error: Exception, place: str, known: tuple[str, ...]) -> Refused:

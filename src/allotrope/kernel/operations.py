@@ -94,10 +94,10 @@ def query(
 ) -> Callable[[Callable[[C, tuple[A, ...]], Awaitable[tuple[R, ...]]]], Callable[[C, A], Awaitable[R]]]: ...
 @overload
 def query(
-    *, faults: tuple[type[Fault], ...] = (), repeatable: bool = True, deadline_s: float | None = None
-) -> Callable[[F], F]: ...
+    *, key: str = "", faults: tuple[type[Fault], ...] = (), repeatable: bool = True, deadline_s: float | None = None
+) -> Callable[[F], F]: ...  # fmt: skip
 def query(body: Any = None, /, **facts: Any) -> Any:
-    """Declare a read: it may be retried, hedged, cached, shadowed.
+    """Declare a read: it may be retried, hedged, cached, shadowed; about one `key`, a canary answers all or none.
 
     With `batch=n` the body takes a tuple of at most n values and gives one result for each; it is called with
     one value. `repeatable=False`: two calls may answer differently, so the answer is recorded before use.

@@ -1,7 +1,7 @@
 """The log in memory: no file, no wait. It ends with the process, and holds the newest entries only."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from allotrope.kernel.errors import Refused
@@ -24,6 +24,9 @@ class MemoryLog:
         self._marks: dict[str, int] = {}
         self._position = self._origin = 0
         self._closed = False
+
+    async def open(self) -> None:
+        """Be open already: there is nothing to reach."""
 
     async def append(self, inputs: Sequence[Envelope]) -> list[Entry]:
         """Give each input the next origin; an input whose request id is known gives back its first entry."""
@@ -75,15 +78,19 @@ class MemoryLog:
                 mark = number
         self._marks[source] = mark
 
-    def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
-        """Yield at most `limit` entries from a position on, in order."""
+    async def read(self, position: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return at most `limit` entries from a position on, in order."""
         first = self._position - len(self._entries) + 1
         start = max(position - first, 0)
-        yield from list(islice(self._entries, start, start + limit))
+        return list(islice(self._entries, start, start + limit))
 
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint; the bound on entries is by number, so there is nothing to do."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Refuse further writes."""
+        self.release()
+
+    def release(self) -> None:
         """Refuse further writes."""
         self._closed = True

@@ -1,6 +1,7 @@
 """The log in one SQLite file, `log.db`: entries by position, request ids of a day, a mark per source."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -8,11 +9,12 @@ from zlib import crc32
 from allotrope.kernel.codec import encode
 from allotrope.kernel.errors import Corrupted, Refused
 from allotrope.kernel.tables import Durability
+from allotrope.logs.gaps import Gaps, Head
 from allotrope.storage.files import Database
 from allotrope.storage.groups import Group, Work
 from allotrope.storage.partitions import partition_of
 from allotrope.storage.points import reach
-from allotrope.storage.ports import Entry, Envelope
+from allotrope.storage.ports import Entry, Envelope, Removed
 
 DAY = 86_400_000_000  # microseconds
 _PRUNE_EVERY = 1000  # new request ids
@@ -36,6 +38,12 @@ INSERT OR REPLACE INTO facts SELECT 'doubtful', value FROM facts WHERE name='ori
 UPDATE facts SET value=1000000000+value WHERE name='origin'"""
 _KNOWN = "SELECT 1 FROM entries WHERE origin=? AND path=?"
 _INSERT = "INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_HEADS = """SELECT position,kind,at,origin,key FROM entries AS e
+  WHERE kind=? AND position>=? AND position<? AND path<>'/version' {} ORDER BY position LIMIT ?"""
+_OLD = _HEADS.format("")
+_DOUBLES = _HEADS.format("""AND EXISTS(SELECT 1 FROM entries AS n
+  WHERE n.kind=e.kind AND n.key=e.key AND n.position<? AND (n.origin,n.path)>(e.origin,e.path))""")
+_KEYED = "CREATE INDEX IF NOT EXISTS entries_key ON entries(kind,key)"
 _SELECT = "SELECT * FROM entries WHERE position>=? ORDER BY position LIMIT ?"
 
 
@@ -54,7 +62,9 @@ class SqliteLog:
         try:
             self._file.belong(owner)
             self._partitions = self._settle_partitions(partitions)
-            ((self._position,),) = self._file.rows("SELECT coalesce(max(position),0) FROM entries")
+            self._gaps = Gaps(self._file)
+            ((newest,),) = self._file.rows("SELECT coalesce(max(position),0) FROM entries")
+            self._position: int = max(newest, self._gaps.last())
             facts: dict[str, int] = dict(self._file.rows("SELECT name,value FROM facts"))
             self._doubtful = facts.get("doubtful", -1)
             self._origin: int = max([facts["origin"], *(origin for (origin,) in self._file.rows(_NEWEST))])
@@ -62,6 +72,7 @@ class SqliteLog:
             self._file.close()
             raise
         self._fresh = 0
+        self._judged: dict[str, int] = {}  # kind -> position below which all that is left is to stay
         self._group = Group(self._write, threaded=durability == "power")
 
     def _settle_partitions(self, wanted: int) -> int:
@@ -75,6 +86,9 @@ class SqliteLog:
                 f"place and lose their order; ask for {found[0][0]}, or start a new folder"
             )
         return wanted
+
+    async def open(self) -> None:
+        """Be open already: making it opened the file."""
 
     # -- writing
 
@@ -155,18 +169,20 @@ class SqliteLog:
 
     # -- reading
 
-    def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
-        """Yield at most `limit` entries from a position on; Corrupted names the position of a bad one."""
+    async def read(self, position: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return at most `limit` entries from a position on; Corrupted names the position of a bad one."""
         expected = max(position, 1)
         try:
             rows = self._file.rows(_SELECT, (position, limit))
         except Corrupted as error:
             raise Corrupted(f"{error} (entries from position {expected} on)") from error
+        entries = []
         for row in rows:
-            if row[0] != expected:
+            if row[0] != expected and not self._gaps.covers(expected, row[0] - 1):
                 raise self._damage(expected, "it is missing")
-            yield self._entry(row)
-            expected += 1
+            entries.append(self._entry(row))
+            expected = row[0] + 1
+        return entries
 
     def _entry(self, row: Any) -> Entry:
         position, partition, *fields, checksum = row
@@ -178,12 +194,53 @@ class SqliteLog:
     def _damage(self, position: int, why: str) -> Corrupted:
         return Corrupted(f"{self._file.path}: entry {position} is damaged, {why}; restore it from a backup")
 
+    # -- removing
+
+    async def shorten(self, before: int, keep: Mapping[str, int], limit: int = 500) -> int:
+        """Remove some entries below a position: of a kind those before a time, or at -1 all but each key's newest."""
+        heads: list[Head] = []
+        for kind, until in keep.items():
+            if until >= 0:
+                heads += self._old(kind, before, until, limit)
+                continue
+            if kind not in self._judged:  # an index that only this needs
+                await self._group.add(lambda _: self._file.writer.execute(_KEYED), None)
+            heads += self._doubles(kind, before, limit)
+        if not heads:
+            return 0
+        reach("shorten.before")
+        removed: int = await self._group.add(self._gaps.remove, heads)
+        self._gaps.settle()
+        reach("shorten.after")
+        return removed
+
+    def _old(self, kind: str, before: int, until: int, limit: int) -> list[Head]:
+        rows = self._file.rows(_OLD, (kind, self._judged.get(kind, 0), before, limit))
+        heads = list(takewhile(lambda head: head.at < until, (Head(*row) for row in rows)))
+        if heads:
+            self._judged[kind] = heads[-1].position + 1
+        return heads
+
+    def _doubles(self, kind: str, before: int, limit: int) -> list[Head]:
+        rows = self._file.rows(_DOUBLES, (kind, self._judged.get(kind, 0), before, before, limit))
+        # What stays now may be followed by a newer one: the next time begins at the first one again.
+        self._judged[kind] = rows[-1][0] + 1 if rows else 0
+        return [Head(*row) for row in rows]
+
+    def removed(self) -> Mapping[str, Removed]:
+        """Return what was removed so far, by kind."""
+        return self._gaps.removed()
+
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint; every entry is kept, so there is nothing to do."""
         reach("acknowledge.before")
         reach("acknowledge.after")
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Finish what is being written and release the file."""
+        self.release()
+
+    def release(self) -> None:
         """Finish what is being written and release the file."""
         self._group.close()
         self._file.close()

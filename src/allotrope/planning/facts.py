@@ -219,3 +219,12 @@ def owned(part: Part) -> Iterator[FunctionType]:
     """Yield every function that a class defines."""
     for member in vars(part.component.kind).values():
         yield from functions_of(member)
+
+
+def spelled(kind: Any) -> str:
+    """Return a type as an author would write it."""
+    if typing.get_origin(kind) is None:
+        return "..." if kind is ... else str(getattr(kind, "__name__", kind)).replace("NoneType", "None")
+    parts = [repr(p) if isinstance(p, (str, bytes)) else spelled(p) for p in typing.get_args(kind)]
+    name = getattr(typing.get_origin(kind), "__name__", "")
+    return " | ".join(parts) if name in ("Union", "UnionType") else f"{name}[{', '.join(parts)}]"

@@ -12,7 +12,7 @@ from allotrope.kernel.components import App, Component, Field
 from allotrope.kernel.errors import nearest
 from allotrope.kernel.operations import Operation
 from allotrope.planning.documents import Finding, finding
-from allotrope.planning.facts import Body, Facts, Part, Use, facts_of, place_in
+from allotrope.planning.facts import Body, Facts, Part, Use, facts_of, place_in, spelled
 
 READS = "__reads__"  # the attribute of a component of another app that says what its answers depend on
 _TABLE_READS, _TABLE_WRITES = ("get", "items"), ("put", "delete")
@@ -54,7 +54,7 @@ def graph_of(facts: Facts) -> tuple[Graph, list[Finding]]:
                 )
                 faults.append(finding(part.place, f"{text}; write the seconds, as Latest(60)"))
     loose = tuple(
-        (part.name, field.name, _shown(field.kind))
+        (part.name, field.name, spelled(field.kind))
         for part in facts.parts.values()
         for field in part.fields.values()
         if field.latest
@@ -87,10 +87,6 @@ def _unsure(
                 yield finding(place, f"{text}so take what it reads as a part of each value")
 
 
-def _shown(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
-
-
 def face_of(kind: Any) -> tuple[str, ...]:
     """Return the operations that a Protocol asks for."""
     members = vars(typing.get_origin(kind) or kind)
@@ -113,7 +109,7 @@ def _needed(facts: Facts, part: Part, faults: list[Finding]) -> dict[str, Compon
 
 
 def _missing(facts: Facts, field: Field) -> str:
-    name, known = _shown(field.kind), facts.parts
+    name, known = spelled(field.kind), facts.parts
     if not getattr(field.kind, "_is_protocol", False):
         if name in known:
             other = f"the app's `{name}` is another class ({known[name].place})"

@@ -11,9 +11,12 @@ from allotrope.kernel.messages import conform
 from allotrope.planning.documents import Document, Finding, finding
 from allotrope.planning.doors.gateway import gateway_faults
 from allotrope.planning.doors.resilience import resilience_faults
+from allotrope.planning.doors.retention import retention_faults
+from allotrope.planning.doors.waiting import waiting_faults
 from allotrope.planning.facts import Facts, Part
 from allotrope.planning.graph import Reach
 from allotrope.planning.topology import Topology, Unit
+from allotrope.planning.traits import log_faults
 from allotrope.planning.values import defaults
 
 Calls = dict[str, tuple[Reach, ...]]
@@ -33,10 +36,13 @@ def layout_faults(facts: Facts, topology: Topology, document: Document, calls: C
     yield from _edges(facts, topology, document)
     yield from _apart(facts, topology, document, calls)
     yield from _topics(facts, topology, document)
+    yield from retention_faults(facts, topology, document)
     yield from _limits(facts, topology, document)
     yield from _missing_settings(facts, topology)
-    yield from gateway_faults(facts, topology, document)
+    yield from gateway_faults(facts, topology, document, units_of(facts, topology))
     yield from resilience_faults(facts, topology, document)
+    yield from log_faults(topology, document)
+    yield from waiting_faults(topology, document, calls, home_of(facts, topology))
 
 
 def units_of(facts: Facts, topology: Topology) -> dict[str, tuple[str, ...]]:
@@ -48,6 +54,11 @@ def units_of(facts: Facts, topology: Topology) -> dict[str, tuple[str, ...]]:
         own = tuple(name for name in facts.parts if name in unit.components or name not in rest)
         units |= {name: (name,) for name in own} if unit.each else {title: own}
     return units
+
+
+def home_of(facts: Facts, topology: Topology) -> dict[str, str]:
+    """Return the unit of each component."""
+    return {name: title for title, names in units_of(facts, topology).items() for name in names}
 
 
 def _members(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
@@ -190,7 +201,7 @@ def _edges(facts: Facts, topology: Topology, document: Document) -> Iterator[Fin
 
 def _apart(facts: Facts, topology: Topology, document: Document, calls: Calls) -> Iterator[Finding]:
     """Yield a fault for each call and each event in memory that would have to leave its process."""
-    home = {name: title for title, names in units_of(facts, topology).items() for name in names}
+    home = home_of(facts, topology)
     edges = {
         (title.partition(".")[0], reach.component) for title, reaches in calls.items() for reach in reaches
     }
@@ -202,10 +213,10 @@ def _apart(facts: Facts, topology: Topology, document: Document, calls: Calls) -
     }
     for caller, callee in sorted(edges):
         via = topology.edge_of(caller, callee).via
-        if via != "rpc" and caller in home and callee in home and home[caller] != home[callee]:
+        if via not in ("rpc", "queue") and caller in home and callee in home and home[caller] != home[callee]:
             text = (
                 f"edge `{caller} -> {callee}` is `{via}`, but the two run in different units, "
-                f"`{home[caller]}` and `{home[callee]}`; use `rpc`, or join the units"
+                f"`{home[caller]}` and `{home[callee]}`; use `rpc` or `queue`, or join the units"
             )
             written = (
                 ("edge", f"{caller} -> {callee}")

@@ -8,6 +8,7 @@ from allotrope.kernel.components import App
 from allotrope.kernel.errors import PlanRefused
 from allotrope.planning.boundaries import boundary_faults
 from allotrope.planning.documents import Document, Finding, finding
+from allotrope.planning.doors.waiting import waiting_warnings
 from allotrope.planning.facts import Body, Facts, facts_of, place_in
 from allotrope.planning.graph import Graph, Reach, graph_of
 from allotrope.planning.layout import forgetful, layout_faults, settings_of, units_of
@@ -125,6 +126,7 @@ def _warnings(facts: Facts, topology: Topology, document: Document, graph: Graph
                 yield finding(
                     part.place, f"{text}{field.latest.staleness_s:g} s; drop Latest where that matters"
                 )
+    yield from waiting_warnings(facts, topology, document, graph.calls)
     yield from _unit_warnings(topology, document, units_of(facts, topology))
 
 

@@ -15,7 +15,7 @@ from allotrope.kernel.errors import nearest
 from allotrope.kernel.messages import Event, place_of, types_of
 from allotrope.kernel.views import View
 from allotrope.planning.documents import Finding, finding
-from allotrope.planning.facts import UNRESOLVED, Body, Facts, Part
+from allotrope.planning.facts import UNRESOLVED, Body, Facts, Part, spelled
 from allotrope.planning.values import piece_of
 
 _SAMPLES = (
@@ -46,7 +46,7 @@ def _sources(body: Body) -> Iterator[Finding]:
         if not (isinstance(source, type) and issubclass(source, Event)):
             yield finding(
                 operation.place,
-                f"{body.title} handles {_shown(source)}, which is no Event; derive it from Event",
+                f"{body.title} handles {spelled(source)}, which is no Event; derive it from Event",
             )
         elif not source.__key__:
             yield finding(operation.place, f"{body.title} handles {_keyless(source)}")
@@ -81,7 +81,7 @@ def _taken(body: Body) -> Iterator[Finding]:
         if isinstance(source, type) and not any(
             isinstance(kind, type) and issubclass(source, kind) for kind in taken
         ):
-            shown = _shown(kinds[0])
+            shown = spelled(kinds[0])
             yield finding(
                 place,
                 f"{body.title} handles {source.__name__}, but its parameter is {shown}; make them agree",
@@ -99,17 +99,13 @@ def _answer(body: Body) -> Iterator[Finding]:
     if body.operation.kind in ("on", "every"):
         for leaf in leaves:
             if leaf not in (None, types.NoneType) and leaf not in events:
-                shown = _shown(leaf)
+                shown = spelled(leaf)
                 remedy = "return an event, a tuple of events, or None"
                 text = f"{body.title} returns {shown}, but nobody waits for its answer; {remedy}"
                 yield finding(place, text)
     for event in events:
         if body.operation.writes and not event.__key__:
             yield finding(place, f"{body.title} publishes {_keyless(event)}")
-
-
-def _shown(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
 
 
 def _keyless(event: type[Event]) -> str:
@@ -203,7 +199,7 @@ def _unfit(aggregate: Aggregate[Any], kind: Any) -> str:
                 state = tried.add(tried.add(tried.zero(), value, (0, 1, "")), value, (0, 2, ""))
                 tried.result(tried.merge(state, tried.zero()))
         except (TypeError, ValueError, ArithmeticError, AttributeError):
-            return _shown(leaf)
+            return spelled(leaf)
     return ""
 
 

@@ -9,7 +9,9 @@ from allotrope.kernel.components import Component, Field, Latest
 from allotrope.kernel.messages import Event, types_of
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
+from allotrope.planning.facts import spelled
 from allotrope.planning.plans import Plan
+from allotrope.planning.traits import TRAITS, largest_kb
 from allotrope.planning.values import defaults
 
 WIDTH = 100
@@ -24,6 +26,8 @@ def expansion(plan: Plan, width: int = WIDTH) -> str:
         f"{topology.partitions} partitions, {topology.window} inputs in flight"
     )
     head = [f"{plan.app.name} under {plan.name}", f"  {facts}"]
+    if topology.durability != "none":
+        head.append(f"  {_log(plan)}")
     sections = [
         ("units", _units(plan, width)),
         ("components", _components(plan, width)),
@@ -54,7 +58,22 @@ def folded(line: str, width: int, hang: int = 2) -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=later, replace_whitespace=False, **options)
 
 
-_REPLIES = {"chain": "whole chain of handlers", "effect": "own commit"}
+def _log(plan: Plan) -> str:
+    """Return what carries the events, and what it gives."""
+    log, traits = plan.topology.log, TRAITS[plan.topology.log.kind]
+    where = (
+        f"{log.kind} at {log.url}, as {log.name or plan.app.name}"
+        if log.url
+        else "a file in the app's folder"
+    )
+    best = f" ({traits.condition})" if traits.condition else ""
+    return (
+        f"log {where}; durability {traits.durability} at best{best}, order of {traits.order}, a repeated request is "
+        f"known for {traits.repeats_h} h, events of {largest_kb(plan.topology):,} KiB at most"
+    )
+
+
+_REPLIES = {"chain": "whole chain of handlers", "effect": "own commit", "accepted": "log has it"}
 
 
 def _columns(rows: Sequence[Sequence[str]], indent: int = 2, room: int = 0) -> list[str]:
@@ -104,17 +123,17 @@ def _operation(operation: Operation) -> tuple[str, str, str]:
     if operation.period is not None:
         takes = _span(operation.period.total_seconds())
     if operation.kind in ("query", "command"):
-        takes = ", ".join(f"{name}: {_shown(kind)}" for name, kind in operation.parameters().items())
+        takes = ", ".join(f"{name}: {spelled(kind)}" for name, kind in operation.parameters().items())
     marks = [f"key {operation.key}"] if operation.key else []
     marks += [f"batches of {operation.batch}"] if operation.batch else []
     marks += [f"within {_span(operation.deadline_s)}"] if operation.deadline_s else []
     marks += [f"faults {', '.join(fault.__name__ for fault in operation.faults)}"] if operation.faults else []
-    answer = "nothing" if operation.result() in (None, type(None)) else _shown(operation.result())
+    answer = "nothing" if operation.result() in (None, type(None)) else spelled(operation.result())
     return operation.kind, f"{operation.name}({takes}) -> {answer}", "; ".join(marks)
 
 
 def _needed(field: Field) -> tuple[str, str, str]:
-    return "needs", f"{field.name}: {_shown(field.kind)}", "latest" if field.latest else ""
+    return "needs", f"{field.name}: {spelled(field.kind)}", "latest" if field.latest else ""
 
 
 def _settings(plan: Plan, component: Component) -> Iterator[tuple[str, str, str]]:
@@ -123,17 +142,7 @@ def _settings(plan: Plan, component: Component) -> Iterator[tuple[str, str, str]
         title = f"{component.name}.{field.name}"
         source = "by the topology" if title in written else "by default"
         value = written.get(title, given.get(field.name))
-        yield "setting", f"{field.name}: {_shown(field.kind)} = {value!r}", source
-
-
-def _shown(kind: Any) -> str:
-    """Return a type as an author would write it."""
-    if typing.get_origin(kind) is None:
-        plain = repr(kind) if isinstance(kind, (str, bytes)) else str(getattr(kind, "__name__", kind))
-        return plain.replace("NoneType", "None")
-    parts = ["..." if part is ... else _shown(part) for part in typing.get_args(kind)]
-    name = getattr(typing.get_origin(kind), "__name__", "")
-    return " | ".join(parts) if name in ("Union", "UnionType") else f"{name}[{', '.join(parts)}]"
+        yield "setting", f"{field.name}: {spelled(field.kind)} = {value!r}", source
 
 
 def _calls(plan: Plan) -> list[str]:

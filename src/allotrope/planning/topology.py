@@ -2,7 +2,6 @@
 
 import typing
 from typing import Any, Literal
-from zlib import crc32
 
 import msgspec
 
@@ -32,15 +31,20 @@ class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one component calls another: in one process, there through the codec, or wherever the other runs."""
+    """How one component calls another: in one process, there through the codec, or wherever the other runs.
 
-    via: Literal["call", "loopback", "rpc"] = "call"
+    Over a queue a call waits while the other is away, instead of being refused.
+    """
+
+    via: Literal["call", "loopback", "rpc", "queue"] = "call"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the events of one type travel."""
 
     via: Literal["memory", "log"] = "memory"
+    keep: str = ""  # how long the log has them, as "30d"; "" is what the log says
+    compact: bool = False  # whether of the finished ones only the newest of each key stays
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,13 +105,10 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: dict[str, Quota] = {}  # "*" is the default
     alias: dict[str, str] = {}  # path -> "Component.operation"
     facade: dict[str, tuple[str, ...]] = {}  # name -> operations that answer together
-    canary: dict[str, float] = {}  # unit -> share of requests for its newest version
+    canary: dict[
+        str, float
+    ] = {}  # unit -> share of its work that a new release gets first, when it is rolled
     status: dict[str, int] = {}  # fault -> HTTP status; others are 409
-
-    def newest(self, unit: str, key: str) -> bool:
-        """Return whether the calls of a key go to a unit's newest version: the same key always goes the same way."""
-        share = self.canary.get(unit)
-        return share is None or crc32(f"{unit}/{key}".encode()) < share * (1 << 32)
 
 
 class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,15 +121,25 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: int = 200  # finished ones of a unit: the oldest make room
 
 
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What carries the events of a durable topology: a file in the app's folder, or a server."""
+
+    kind: Literal["sqlite", "nats", "redis", "postgres", "kafka"] = "sqlite"
+    url: str = ""
+    name: str = ""  # of the log on its server; "" is that of the app
+    largest_kb: int = 0  # of the largest event; 0 is what such servers usually take
+    keep: str = ""  # how long it has what is finished, as "30d"; "" is forever
+    backlog: int = 100_000  # accepted inputs that may wait in it for room, where `reply` is accepted
+
+
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole layout. The key `*` of `edge`, `topic` and `component` is the default for what is not named."""
 
     durability: Durability = "none"
     partitions: int = 16
     window: int = 256  # inputs in flight at once
-    reply: Literal["chain", "effect"] = (
-        "chain"  # answer after the whole handler chain, or after the own commit
-    )
+    # Answer after the whole handler chain, after the own commit, or once the log has it, where it waits for room.
+    reply: Literal["chain", "effect", "accepted"] = "chain"
     unit: dict[str, Unit] = {}
     edge: dict[str, Edge] = {}
     topic: dict[str, Topic] = {}
@@ -137,6 +148,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sidecar: dict[str, Sidecar] = {}
     setting: dict[str, Any] = {}  # "Component.field" -> value
     gateway: Gateway = Gateway()
+    log: Log = Log()
 
     def edge_of(self, caller: str, callee: str) -> Edge:
         """Return how `caller` reaches `callee`."""
@@ -163,6 +175,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _PLAIN = Resilience()
+_SINGLE: dict[str, type[msgspec.Struct]] = {"gateway": Gateway, "log": Log}
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "unit": Unit, "edge": Edge, "topic": Topic, "component": Limit, "sidecar": Sidecar,
     "resilience": Resilience,
@@ -185,8 +198,8 @@ def topology_of(document: Document) -> tuple[Topology, list[Finding]]:
                 faults.append(
                     finding(document.place(key), f"`{key}` is {value!r}; write a table, as in [{key}.NAME]")
                 )
-        elif key == "gateway" and isinstance(value, dict):
-            sound[key] = _gateway(document, value, faults)
+        elif key in _SINGLE and isinstance(value, dict):
+            sound[key] = _single(document, key, value, faults)
         else:
             try:
                 sound[key] = msgspec.convert(value, hints[key])
@@ -195,18 +208,20 @@ def topology_of(document: Document) -> tuple[Topology, list[Finding]]:
     return Topology(**sound), faults
 
 
-def _gateway(document: Document, table: dict[str, Any], faults: list[Finding]) -> Gateway:
-    fields, known = {field.name: field for field in msgspec.structs.fields(Gateway)}, dict[str, Any]()
+def _single(document: Document, name: str, table: dict[str, Any], faults: list[Finding]) -> Any:
+    """Return a table that there is one of, without what is faulty in it."""
+    kind = _SINGLE[name]
+    fields, known = {field.name: field for field in msgspec.structs.fields(kind)}, dict[str, Any]()
     for key, value in table.items():
-        place = document.place("gateway", key)
+        place = document.place(name, key)
         if key not in fields:
-            faults.append(finding(place, f"`{key}` is no key of gateway. {nearest(key, fields)}"))
+            faults.append(finding(place, f"`{key}` is no key of {name}. {nearest(key, fields)}"))
             continue
         try:
             known[key] = msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
-            faults.append(finding(place, f"`{key}` of gateway is {value!r}{_why(error, fields[key].type)}"))
-    return Gateway(**known)
+            faults.append(finding(place, f"`{key}` of {name} is {value!r}{_why(error, fields[key].type)}"))
+    return kind(**known)
 
 
 def _why(error: msgspec.ValidationError, kind: Any) -> str:

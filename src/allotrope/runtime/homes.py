@@ -18,28 +18,53 @@ def settle(plan: Plan, folder: Path) -> None:
 
     Whoever asks holds the lock of the folder.
     """
-    components, path = plan.app.components, folder / FILE
-    homes = {
+    homes, known, path = _homes(plan), _known(folder), folder / FILE
+    if moved := _moved(homes, known):
+        name = moved[0]
+        raise Refused(
+            f"{folder}: the state of {', '.join(moved)} is kept there by another layout: {name} in "
+            f"{_named(known[name])}, and {plan.name} has it in {_named(homes[name])}; use that layout, or "
+            "another folder"
+        )
+    if known | homes != known:
+        try:
+            fresh = path.with_name(f".{FILE}")
+            fresh.write_bytes(msgspec.json.encode(known | homes))
+            fresh.replace(path)
+        except OSError as error:
+            raise _unusable(path, error) from None
+
+
+def strays(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return, by component, where a folder has state that a plan would look for elsewhere: `settle` refuses these."""
+    known = _known(folder)
+    return {name: _named(known[name]) for name in _moved(_homes(plan), known)}
+
+
+def _homes(plan: Plan) -> dict[str, str]:
+    components = plan.app.components
+    return {
         name: unit if plan.apart else ""
         for unit, names in plan.units.items()
         for name in names
         if any(operation.writes for operation in components[name].operations)
     }
+
+
+def _known(folder: Path) -> dict[str, str]:
+    path = folder / FILE
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
-        if moved := [name for name, unit in homes.items() if known.get(name, unit) != unit]:
-            name = moved[0]
-            raise Refused(
-                f"{folder}: the state of {', '.join(moved)} is kept there by another layout: {name} in "
-                f"{_named(known[name])}, and {plan.name} has it in {_named(homes[name])}; use that layout, or "
-                "another folder"
-            )
-        if known | homes != known:
-            fresh = path.with_name(f".{FILE}")
-            fresh.write_bytes(msgspec.json.encode(known | homes))
-            fresh.replace(path)
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
     except (OSError, msgspec.DecodeError) as error:
-        raise Refused(f"{path}: {error}; let this user write there, or name another folder") from None
+        raise _unusable(path, error) from None
+
+
+def _moved(homes: dict[str, str], known: dict[str, str]) -> list[str]:
+    return [name for name, unit in homes.items() if known.get(name, unit) != unit]
+
+
+def _unusable(path: Path, error: Exception) -> Refused:
+    return Refused(f"{path}: {error}; let this user write there, or name another folder")
 
 
 def _named(unit: str) -> str:

@@ -6,6 +6,7 @@ Not here: one effect (`effects`), where it runs (`sites`), who waits for whom (`
 
 import asyncio
 import contextlib
+import logging
 import time
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -18,21 +19,26 @@ from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import micros
 from allotrope.planning.plans import Plan
+from allotrope.planning.traits import largest_bytes
+from allotrope.runtime.backlog import Backlog
+from allotrope.runtime.doors.graces import WORK_S
 from allotrope.runtime.effects.ended import opened
+from allotrope.runtime.effects.settling import settled
+from allotrope.runtime.entrance import Entrance
 from allotrope.runtime.flows import Flights, Flow
-from allotrope.runtime.options import Input, Options, Reused, patience
+from allotrope.runtime.options import Input, Options, patience
 from allotrope.runtime.records import Outcome
-from allotrope.runtime.recovery import recover, repeats
-from allotrope.runtime.routes import Delivery
+from allotrope.runtime.recovery import recover
+from allotrope.runtime.routes import Delivery, Route, key_of
 from allotrope.runtime.sites.site import Joint, Site
 from allotrope.runtime.telemetry.sinks import Collector
 from allotrope.runtime.tracing import check_traceparent
+from allotrope.runtime.turns import Turn, Turns
 from allotrope.runtime.wiring import Ask
-from allotrope.storage.ports import LARGEST, Entry, Envelope, Log
+from allotrope.storage.ports import Entry, Envelope, Log
 
 C = TypeVar("C")
-
-
+log = logging.getLogger("allotrope")
 _PLAIN = Input()
 
 
@@ -43,31 +49,37 @@ class Host:
         """Take the parts; nothing runs before `start`."""
         self.plan, self.options = plan, options or Options()
         self.log, self.site = log, site
+        self.largest = largest_bytes(plan.topology)
         self.durable = plan.topology.durability != "none"
         self.chain = plan.topology.reply == "chain"
-        self.inline = (
-            self.chain and not self.durable
-        )  # the caller's own task runs the chain: no task per input
+        self.inline = self.chain and not self.durable  # the caller's own task runs the chain
         self.services, self.wiring, self.routes = site.services, site.wiring, site.routes
         self.flights = Flights(plan.topology.window)
-        site.join(Joint(log, self.flights, self.spawn))
+        accepts = self.durable and plan.topology.reply == "accepted"
+        self.turns = Turns(self.flights, self._run) if accepts else None
+        joint = self.joint = Joint(log, self.flights, self.spawn)
+        site.join(joint)
+        self._slow = site.covered is not None or self.options.disturbance is not None
+        self.backlog = Backlog(joint, site, plan.topology.log.backlog, self._begin)
+        self.entrance = Entrance(
+            joint, site, self._show, self._begin, self.backlog if accepts else None, lambda: self.stopped,
+            durable=self.durable,
+        )  # fmt: skip
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
         self._unready = Refused(f"{plan.app.name} is not started; `await host.start()` first")
         self.stopped: BaseException | None = self._unready  # why nothing is taken, now or any more
-        self._inbound: list[tuple[Envelope, Any, asyncio.Future[tuple[Flow | None, int]]]] = []
-        self._entrance, self._queued = asyncio.Lock(), 0
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clocks: list[asyncio.Task[Any]] = []
-        self._pump: asyncio.Task[None] | None = None
         self._until_finish = 0
 
     # -- life
 
     async def start(self) -> None:
         """Take up what a former life left unfinished, then the ticks of the clock."""
+        await self.log.open()
         if self.durable:
-            await recover(Joint(self.log, self.flights, self.spawn), self.site, self.fly)
+            await recover(self.joint, self.site, self.backlog, self.fly, self.turns)
         self.options.started()
         if self.stopped is self._unready:
             self.stopped = None
@@ -80,21 +92,16 @@ class Host:
                         tick = self._tick(operation, operation.period // _MICROSECOND)
                         self._clocks.append(self.spawn(tick))
 
-    async def settled(self, origin: int | None = None) -> None:
-        """Return once every accepted input, or that of one origin, has had all its effects."""
-        if origin is not None:
-            if (flow := self.flights.flows.get(origin)) is not None:
-                await flow.ended()
-            return
-        while True:
-            await self.flights.settled()
-            if (lost := self.flights.lost) is not None:
-                raise Lost(f"stopped before everything was finished: {lost}") from lost
-            await self.site.flushed()
-            if not self.flights.busy:
-                return
+    async def settled(self, origin: int | None = None, deadline_s: float | None = None) -> None:
+        """Return once every accepted input, or that of one origin, has had all its effects.
 
-    async def drain(self, grace_s: float = 10.0) -> bool:
+        That takes as long as a unit is away that they need. Lost, with what is waited for, at the deadline.
+        """
+        flow = None if origin is None else self.flights.flow(origin)
+        if origin is None or flow is not None:
+            await settled(self.flights, self.site, deadline_s, flow)
+
+    async def drain(self, grace_s: float = WORK_S) -> bool:
         """Take no more, finish what was accepted, close. Return whether all was finished within `grace_s`.
 
         What is not finished is not lost where the topology is durable: the next start takes it up.
@@ -106,10 +113,10 @@ class Host:
             task.cancel()
         finished = False
         try:
-            with contextlib.suppress(TimeoutError, Lost):
-                async with asyncio.timeout(grace_s):
-                    await self.settled()
-                finished = True
+            await self.settled(deadline_s=grace_s)
+            finished = True
+        except Lost as error:
+            log.warning("%s: %s", self.plan.app.name, error)
         finally:
             await self.close()
         return finished
@@ -123,12 +130,12 @@ class Host:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._lose([accepted for *_, accepted in self._inbound], self.stopped)
+        self.entrance.close(self.stopped)
         self.flights.abandon(self.stopped)
         if self.collector is not None:
             await self.collector.close()
         await self.site.close()
-        self.log.close()
+        await self.log.close()
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Run `work` beside everything else; a failure that nobody else sees stops the host."""
@@ -172,7 +179,8 @@ class Host:
                 f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}"
             )
         body = codec.encode(event) if self.durable or given.request else b""
-        flow, origin = await self._accept(self._envelope(kind, event.entity, body, given), event)
+        envelope = self._envelope(kind, event.entity, body, given)
+        flow, origin = await self.entrance.accept(envelope, event)
         if self.chain and flow is not None:
             await self._finished(flow)
         return origin
@@ -196,7 +204,8 @@ class Host:
         envelope = self._envelope(title, key, body, given)
         hasty = given.deadline_s is not None
         async with patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
-            flow, _ = await self._accept(envelope, arguments)
+            flow, origin = await self.entrance.accept(envelope, arguments)
+            flow = flow or self.flights.flow(origin)
             if flow is not None and flow.outcome is None:
                 await self._finished(flow) if self.chain else await flow.replied()
         outcome = await self._outcome(envelope, flow)
@@ -223,9 +232,9 @@ class Host:
     # -- from input to flow
 
     def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
-        if len(body) > LARGEST:
-            text = f"{kind} has {len(body):,} bytes, and {LARGEST:,} are the most; keep them in a file, and send where"
-            raise Refused(f"{text} it is")
+        if len(body) > self.largest:
+            text = f"{kind} has {len(body):,} bytes, and {self.largest:,} are the most; keep them in a file, and send"
+            raise Refused(f"{text} where it is")
         moment = self.services.now() if given.at is None else micros(given.at)
         trace = check_traceparent(given.traceparent) if given.traceparent else ""
         if not (given.request.isascii() and given.tenant.isascii()):
@@ -238,77 +247,34 @@ class Host:
         at = time.time_ns() // 1000  # a caller's time says nothing on how long its request id is kept
         return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace, moment)
 
-    async def _accept(self, envelope: Envelope, value: Any) -> tuple[Flow | None, int]:
-        """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over."""
-        if self._queued or self.flights.full:
-            self._queued += 1
-            try:
-                async with (
-                    self._entrance
-                ):  # in the order of arrival: whoever called first gets the smaller origin
-                    await self.flights.room()
-            finally:
-                self._queued -= 1
-        if self.stopped is not None:
-            raise Refused(str(self.stopped)) if not isinstance(self.stopped, Refused) else self.stopped
-        if not self.durable:  # append does not suspend: nobody can come in between
-            return self._begin((await self.log.append((envelope,)))[0], envelope, value)
-        accepted: asyncio.Future[tuple[Flow | None, int]] = asyncio.get_running_loop().create_future()
-        self._inbound.append((envelope, value, accepted))
-        self.flights.reserve()
-        if self._pump is None or self._pump.done():
-            self._pump = self.spawn(self._append())
-        return await accepted
-
-    async def _append(self) -> None:
-        """Append what has come in, in groups. Flows begin here, in the order of origins, whoever still waits."""
-        while self._inbound:
-            group, self._inbound = self._inbound, []
-            try:
-                entries = await self.log.append([envelope for envelope, _, _ in group])
-            except BaseException as error:
-                self._lose([accepted for *_, accepted in group], error)
-                self.flights.release(len(group))
-                if not isinstance(error, Refused):
-                    raise
-                continue
-            for entry, (envelope, value, accepted) in zip(entries, group, strict=True):
-                try:
-                    begun = self._begin(entry, envelope, value)
-                except Refused as error:
-                    self._lose([accepted], error)
-                    continue
-                if not accepted.done():
-                    accepted.set_result(begun)
-            self.flights.release(len(group))
-
-    @staticmethod
-    def _lose(waiting: list[asyncio.Future[Any]], error: BaseException) -> None:
-        """Tell those who wait for an origin that it will not come; whether the log has taken the input is open."""
-        if not isinstance(error, Refused | Lost):
-            error = Lost(f"stopped while it was being accepted, it may have been: {error}")
-        for accepted in waiting:
-            if not accepted.done():
-                accepted.set_exception(error)
-
-    def _begin(self, entry: Entry, given: Envelope, value: Any) -> tuple[Flow | None, int]:
-        origin = entry.envelope.origin
-        if origin <= self.flights.newest:
-            if not repeats(self.site, entry.envelope, given):
-                text = f"request id {given.request!r} was used before with other values; take a new id"
-                raise Reused(f"{given.kind}: {text}")
-            return self.flights.flows.get(origin), origin
-        flow = self.flights.begin(origin)
+    def _begin(self, entry: Entry, value: Any, owed: list[Route] | None = None) -> Flow:
+        """Return the new flow of an input: its event goes to those who take it, or to whom it is owed."""
         envelope = entry.envelope
+        flow = self.flights.begin(envelope.origin)
+        flow.position, flow.at = entry.position, envelope.at
         flow.trace = self.services.tracer.root(envelope.kind, envelope.trace)
         if flow.trace is not None:
             flow.trace.request = envelope.request
-        self.emit(flow, envelope, value)
-        if not self.inline:
+        if owed is None:
+            self._emit(flow, envelope, value, entry.position)
+        else:  # the views have seen it
+            self._give(flow, envelope, value, entry.position, owed)
+        if self.turns is not None:
+            self.turns.start()
+            if not flow.open:
+                self._end(flow)
+        elif not self.inline:
             self.spawn(self.fly(flow))
-        return flow, origin
+        return flow
 
-    def emit(self, flow: Flow, envelope: Envelope, value: Any) -> None:
+    def _show(self, envelope: Envelope, value: Any) -> None:
+        """Show an input to the views that begins later."""
+        for view in self.routes.to(envelope)[0]:
+            view.add(value, envelope.origin, envelope.path)
+        if self.site.show is not None:
+            self.site.show(envelope, value)
+
+    def _emit(self, flow: Flow, envelope: Envelope, value: Any, position: int) -> None:
         """Show an event to the views, and put a delivery to each of its handlers on the flow's list."""
         views, routes = self.routes.to(envelope)
         for view in views:
@@ -316,32 +282,72 @@ class Host:
         if self.site.show is not None:
             self.site.show(envelope, value)
         if routes:
-            key = "" if envelope.kind == "Tick" else envelope.key  # a tick has its component to itself
-            for route in routes:
-                flow.push(Delivery(route, envelope, value, key))
+            self._give(flow, envelope, value, position, routes)
+
+    def _give(self, flow: Flow, envelope: Envelope, value: Any, position: int, routes: list[Route]) -> None:
+        key = key_of(envelope)
+        for route in routes:
+            if self.turns is None:
+                flow.push(Delivery(route, envelope, value, key, position))
+            else:
+                self.turns.add(flow, Delivery(route, envelope, value, key, position))
 
     async def fly(self, flow: Flow) -> None:
         """Run a flow to its end."""
-        flights, disturbance, take = self.flights, self.options.disturbance, self.site.take
-        covered = self.site.covered
-        first = False  # once it is the oldest flow it stays so: origins rise
+        flights, take, first = self.flights, self.site.take, False  # the oldest stays that: origins rise
         while (head := flow.next()) is not None:
             if flow.lost is not None:
-                raise Lost(f"stopped while origin {flow.origin} was at work: {flow.lost}")
+                flow.check()
             if not first:
-                await self._turn(flow, head)
                 first = flights.floor() == flow.origin
-            if covered is not None:
-                await covered(flow, head)
-            if disturbance is not None:
-                await disturbance.pause(head.route.title)
+                if not first and flights.blocking(flow, head) is not None:
+                    await flights.turn(flow, head)
+            if self._slow:
+                await self._ready(flow, head)
+            mark = self.backlog.mark
             for envelope, event in await take(flow, head):
-                self.emit(flow, envelope, event)
+                self._emit(flow, envelope, event, mark)
             flow.advance()
+        self._end(flow)
+
+    def _run(self, turn: Turn) -> None:
+        """Have one delivery run, unless it has to wait: then this is called again once it need not."""
+        assert self.turns is not None
+        self.backlog.resumed(turn)
+        if self.turns.hold(turn):
+            self.backlog.lay(turn)
+        else:
+            self.spawn(self._take_turn(turn, self.turns))
+
+    async def _take_turn(self, turn: Turn, turns: Turns) -> None:
+        if turn.away:
+            await self.backlog.load(turn)
+        turn.flow.check()
+        if self._slow:
+            await self._ready(turn.flow, turn.delivery)
+        mark = self.backlog.mark  # what this publishes goes into the log behind it
+        for envelope, event in await self.site.take(turn.flow, turn.delivery):
+            self._emit(turn.flow, envelope, event, mark)
+        if turns.done(turn):
+            self._end(turn.flow)
+        turns.start()
+
+    async def _ready(self, flow: Flow, delivery: Delivery) -> None:
+        if (covered := self.site.covered) is not None:
+            await covered(flow, delivery)
+        if (disturbance := self.options.disturbance) is not None:
+            await disturbance.pause(delivery.route.title)
+
+    def _end(self, flow: Flow) -> None:
         if flow.trace is not None:
             self.services.tracer.end(flow.trace, origin=flow.origin)
-        flights.end(flow)
+        self.flights.end(flow)
         self._finish()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many accepted inputs wait for room, in the log or with all that they have led to."""
+        return self.flights.waiting + (0 if self.turns is None else self.turns.aside)
 
     def _finish(self) -> None:
         """Move the floor, now and then: it is a hint that shortens the next start."""
@@ -353,13 +359,6 @@ class Host:
             floor = self.flights.floor()
             self.site.finish(floor)
             self.log.acknowledge(self.plan.app.name, floor)
-
-    async def _turn(self, flow: Flow, head: Delivery) -> None:
-        """Return once no older flow can change what a delivery reads or should go before it."""
-        while (blocker := self.flights.blocker(flow, head)) is not None:
-            flow.waits_for = blocker
-            await blocker.changed()
-        flow.waits_for = None
 
     async def _finished(self, flow: Flow) -> None:
         if flow.flying or not self.inline:  # a repeated request waits for the first one's flow
@@ -392,7 +391,8 @@ class Host:
         """Accept the tick of an `every` operation at `at` microseconds since 1970."""
         envelope = Envelope("Tick", title, b"", time.time_ns() // 1000, 0, "", f"{title}@{at}", time=at)
         tick = Tick(title, at)
-        flow, _ = await self._accept(msgspec.structs.replace(envelope, body=codec.encode(tick)), tick)
+        envelope = msgspec.structs.replace(envelope, body=codec.encode(tick))
+        flow, _ = await self.entrance.accept(envelope, tick)
         if self.chain and flow is not None:
             await self._finished(flow)
 

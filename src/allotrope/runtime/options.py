@@ -14,6 +14,7 @@ from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry.decisions import Recent
 from allotrope.runtime.telemetry.sinks import Sink
 from allotrope.runtime.tracing import Tracer
+from allotrope.storage.checkpoints import Checkpoints
 
 
 class Disturbance(Protocol):
@@ -40,12 +41,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     seed: int = 0
     replicas: int = 1
+    release: int = 0  # of the process of a unit
     tracer: Tracer | None = None
     sinks: tuple[Sink, ...] = ()  # where finished spans go
     recent: Recent | None = None  # where decisions go that are not committed with their effect
     disturbance: Disturbance | None = None
     recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
     ticks: bool = True
+    kept: Checkpoints | None = None  # where the states of views are kept from time to time
+    accepted: frozenset[str] = frozenset()  # views that may be rebuilt from a log that lacks some of their events
     started: Callable[[], None] = lambda: None  # called once it has taken up what a former life had begun
 
 

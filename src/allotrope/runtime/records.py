@@ -35,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     answer: bytes
     error: str = ""
     attempts: int = 1
+    release: int = 0  # of the process that decided it, where a unit has one of its own
 
     @property
     def name(self) -> str:
@@ -97,7 +98,7 @@ def _figure(value: Any, kind: Any) -> Any:
 def record_of(
     operation: Operation, call: Call, body: bytes, events: tuple[Event, ...], facts: dict[str, Any]
 ) -> Record:
-    """Return the record of a call that has ended; `facts` are its kind, writes, answer, error and attempts."""
+    """Return the record of a call that has ended; `facts` are all that the call does not tell."""
     assert call.effect is not None
     return Record(
         title=operation.title, origin=call.origin, path=call.path, at=call.at, seed=call.seed, tenant=call.tenant,

@@ -4,26 +4,25 @@ What was begun under another version of the app goes to the handlers that it was
 version leaves their names in the log, before the entries that it takes.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
-
-import msgspec
+from collections.abc import Awaitable, Callable
 
 from allotrope.kernel import codec
-from allotrope.kernel.errors import Refused
+from allotrope.runtime.backlog import Backlog, strip
+from allotrope.runtime.entries import VERSION, Takers, owed, takers_of, value_of
 from allotrope.runtime.flows import Flow
-from allotrope.runtime.routes import Route, Routes, delivery
+from allotrope.runtime.keeping.checkpoints import Notes
+from allotrope.runtime.routes import delivery
 from allotrope.runtime.sites.site import Begun, Joint, Site
+from allotrope.runtime.turns import Turns
 from allotrope.storage.ports import Entry, Envelope
 
-VERSION = (
-    "/version"  # kind and path of an entry that is no event, but names the handlers of what comes after it
-)
-Takers = dict[str, tuple[str, ...]]  # kind of an entry -> titles of the operations that take it
 
+async def recover(
+    host: Joint, site: Site, backlog: Backlog, fly: Callable[[Flow], Awaitable[None]], turns: Turns | None
+) -> None:
+    """Bring a host to where its log and ledger stand; `fly` runs what was begun and not finished, unless `turns` does.
 
-async def recover(host: Joint, site: Site, fly: Callable[[Flow], Awaitable[None]]) -> None:
-    """Bring a host to where its log and ledger stand; `fly` runs what was begun and not finished.
+    What nothing was done for waits in the log; so does, where there are turns, what all deliveries hold.
 
     Deliveries whose name is in the inbox have had their effect and are passed over; the rest runs again. Origins keep
     their order, so as-of reads see what they would have seen without the crash.
@@ -31,9 +30,10 @@ async def recover(host: Joint, site: Site, fly: Callable[[Flow], Awaitable[None]
     Raises Refused when something unfinished belongs to a handler that this version of the app does not have.
     """
     left = await site.begin()  # first: what was committed must be in the log before anybody reads it
-    history = _History(host, site, left)
-    position = 0
-    while entries := list(host.log.read(position, 1000)):
+    history = _History(host, site, left, backlog, turns)
+    position = left.position
+    host.flights.newest = host.flights.begun = max(host.flights.newest, left.newest)
+    while entries := await host.log.read(position, 1000):
         position = entries[-1].position + 1
         for entry in entries:
             history.take_up(entry)
@@ -41,23 +41,31 @@ async def recover(host: Joint, site: Site, fly: Callable[[Flow], Awaitable[None]
     if history.takers != current:
         mark = Envelope(VERSION, "", codec.encode(current), at=0, path=VERSION)
         await host.log.relay(VERSION, [(history.versions + 1, mark)])
-    for origin in history.begun:
-        host.spawn(fly(host.flights.flows[origin]))
-
-
-def takers_of(routes: Routes) -> Takers:
-    """Return which operations take which kind of entry."""
-    return {kind: tuple(route.title for route in found) for kind, (_, found) in routes.ways.items() if found}
+        history.marks.append((position, (current, history.versions + 1)))
+    if site.keeper is not None:
+        site.keeper.marks = history.marks
+    backlog.mark = position
+    if not host.flights.waiting:
+        host.flights.begun = host.flights.newest
+    for flow in list(host.flights.flows.values()):
+        if flow.next() is not None:
+            host.spawn(fly(flow))
+        elif not flow.open:
+            host.flights.end(flow)
+    if turns is not None:
+        turns.start()
+    backlog.wake()
 
 
 class _History:
     """The log, read from its beginning."""
 
-    def __init__(self, host: Joint, site: Site, left: Begun) -> None:
-        self.host, self.site, self.left = host, site, left
-        self.takers: Takers | None = None  # of the version at work at this place of the log
-        self.versions = 0
-        self.begun: list[int] = []  # origins
+    def __init__(self, host: Joint, site: Site, left: Begun, backlog: Backlog, turns: Turns | None) -> None:
+        self.host, self.site, self.left, self.backlog, self.turns = host, site, left, backlog, turns
+        self.last = max((origin for _, origin, _ in left.done), default=0)  # for which anything was done
+        keeper, begin = site.keeper, (0, (None, 0))
+        self.marks: list[tuple[int, Notes]] = [keeper.marks[0] if keeper and left.position else begin]
+        self.takers, self.versions = self.marks[0][1]  # of the version at work at this place of the log
         self._names: set[tuple[int, str]] = set()  # of unfinished events
 
     def take_up(self, entry: Entry) -> None:
@@ -65,24 +73,43 @@ class _History:
         envelope, flights = entry.envelope, self.host.flights
         if envelope.path == VERSION:
             self.takers, self.versions = codec.decode(envelope.body, Takers), self.versions + 1
+            self.marks.append((entry.position, (self.takers, self.versions)))
             return
         unfinished = envelope.origin >= self.left.floor
         if not envelope.path:
-            flights.newest = max(flights.newest, envelope.origin)
-            if unfinished:
-                flights.begin(envelope.origin)
-                self.begun.append(envelope.origin)
+            self._input(entry, unfinished=unfinished)
         elif unfinished and not self._sound(envelope):
             return
         views, _ = self.site.routes.to(envelope)
-        owed = list(self._owed(entry)) if unfinished else []
-        if not views and not owed:
+        routes = list(owed(self.site, entry, self.takers, self.left.done)) if unfinished else []
+        if not views and not routes:
             return
-        value = self._value(entry)
+        value = value_of(self.site, entry)
         for view in views:
-            view.add(value, envelope.origin, envelope.path)
-        for route in owed:
-            flights.flows[envelope.origin].push(delivery(route, envelope, value))
+            if envelope.origin >= self.left.since.get(type(view).__name__, 0):
+                view.add(value, envelope.origin, envelope.path)
+        flow = flights.flows.get(envelope.origin)
+        if flow is None:
+            return
+        for route in routes:
+            one = delivery(route, envelope, value, entry.position)
+            if self.turns is None:
+                flow.push(one)
+            else:
+                strip(self.turns.add(flow, one))
+
+    def _input(self, entry: Entry, *, unfinished: bool) -> None:
+        origin, flights = entry.envelope.origin, self.host.flights
+        if unfinished and origin > self.last:
+            if not flights.waiting:
+                flights.begun = origin - 1
+            self.backlog.put_off(entry, self.takers)
+        elif unfinished:
+            flow = flights.begin(origin)
+            flow.position, flow.at = entry.position, entry.envelope.at
+        else:
+            flights.begun = max(flights.begun, origin)  # the floor, so that views forget what nobody asks for
+        flights.newest = max(flights.newest, origin)
 
     def _sound(self, derived: Envelope) -> bool:
         """Return whether this event is to be taken as it stands.
@@ -95,53 +122,3 @@ class _History:
         known, maker = name in self._names, (last.partition("#")[0], derived.origin, above)
         self._names.add(name)
         return not known and maker in self.left.done
-
-    def _owed(self, entry: Entry) -> Iterator[Route]:
-        """Yield who has yet to take an entry, of those for whom it was accepted."""
-        envelope = entry.envelope
-        able = {route.title: route for route in self.site.routes.to(envelope)[1]}
-        takers = tuple(able) if self.takers is None else self.takers.get(envelope.kind, ())
-        if envelope.kind == "Tick":
-            takers = tuple(title for title in takers if title == envelope.key)
-        for title in takers:
-            if (title, envelope.origin, envelope.path) not in self.left.done:
-                if title not in able:
-                    raise Refused(
-                        f"{_unfinished(entry)} waits for {title}, which this app does not have; {_DRAIN}"
-                    )
-                yield able[title]
-        if self.takers is None and not self._known(envelope):
-            raise Refused(f"{_unfinished(entry)}, which this app does not know; {_DRAIN}")
-
-    def _known(self, envelope: Envelope) -> bool:
-        routes = self.site.routes
-        return envelope.kind in routes.kinds or envelope.kind in routes.commands
-
-    def _value(self, entry: Entry) -> Any:
-        try:
-            return _read(self.site, entry.envelope)
-        except (msgspec.ValidationError, Refused) as error:
-            text = f"the log's entry {entry.position} is a {entry.envelope.kind} of another version: {error}"
-            raise Refused(f"{text}; give new fields a default, or start the version that wrote it") from None
-
-
-def _read(site: Site, envelope: Envelope) -> Any:
-    """Return what an envelope holds, as this version knows it: an event, or the arguments of a command."""
-    if envelope.kind in site.routes.commands:
-        return site.wiring.door(envelope.kind, "").decoded(envelope.body)
-    return codec.decode(envelope.body, site.routes.kinds[envelope.kind])
-
-
-def repeats(site: Site, kept: Envelope, given: Envelope) -> bool:
-    """Return whether an input says what a kept one does, which perhaps another version of the app has written."""
-    try:
-        return kept.body == given.body or codec.encode(_read(site, kept)) == given.body
-    except (msgspec.ValidationError, Refused):
-        return False
-
-
-_DRAIN = "start the version that accepted it and let it drain"
-
-
-def _unfinished(entry: Entry) -> str:
-    return f"the log's entry {entry.position}, an unfinished {entry.envelope.kind},"

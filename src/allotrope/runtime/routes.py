@@ -34,6 +34,7 @@ class Delivery(msgspec.Struct, order=False, gc=False):
     envelope: Envelope
     value: Any
     key: str
+    position: int = 0  # of the log: there, or behind it, is its event; 0 where nothing is read back
 
 
 Ways = tuple[list[View[Any]], list[Route]]  # where an event goes
@@ -98,6 +99,11 @@ class Routes:
 _NOWHERE: Ways = [], []
 
 
-def delivery(route: Route, envelope: Envelope, value: Any) -> Delivery:
-    """Return the delivery of an envelope along a route. A tick may touch any row: it has the component to itself."""
-    return Delivery(route, envelope, value, "" if envelope.kind == "Tick" else envelope.key)
+def key_of(envelope: Envelope) -> str:
+    """Return the key that its deliveries keep to themselves; "" of a tick, which may touch any row of a component."""
+    return "" if envelope.kind == "Tick" else envelope.key
+
+
+def delivery(route: Route, envelope: Envelope, value: Any, position: int = 0) -> Delivery:
+    """Return the delivery of an envelope along a route."""
+    return Delivery(route, envelope, value, key_of(envelope), position)

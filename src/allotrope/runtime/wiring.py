@@ -18,6 +18,7 @@ from allotrope.planning.plans import Plan
 from allotrope.planning.topology import Limit, Resilience
 from allotrope.runtime.doors.dispatch import Door, Proxy, Services
 from allotrope.runtime.doors.limits import Budget, Slots, repeating
+from allotrope.runtime.doors.queues import Queue
 from allotrope.runtime.doors.shields import Shield
 from allotrope.runtime.tracing import Tracer
 from allotrope.storage.ports import Ledger
@@ -113,7 +114,13 @@ class Wiring:
             if operation.kind == "query" and not operation.streams and wanted != Resilience():
                 other = partial(self._instead, wanted.fallback) if wanted.fallback else None
                 door.body = Shield(operation.title, door.body, wanted, door.meter, other).ask
+            if operation.kind == "query" and not operation.streams and self._queued(component.name):
+                door.body = Queue(door.body, door.meter).ask
             self.doors[operation.title] = [door]
+
+    def _queued(self, callee: str) -> bool:
+        """Return whether this process asks a component over a queue; the plan has made sure that it has one way."""
+        return any(self.topology.edge_of(caller, callee).via == "queue" for caller in self.home or ("",))
 
     async def _instead(self, title: str, *arguments: Any) -> Any:
         """Ask a fallback; not before it is needed, since its door may be made later."""
@@ -142,7 +149,8 @@ class Wiring:
     ) -> Proxy:
         """Return what `caller` holds in place of a component: its queries, and its commands where `told` makes them."""
         via = self.topology.edge_of(caller, component.name).via
-        link, unit = self.links[via], self._unit.get(component.name, "")
+        link = self.links["rpc" if via == "queue" else via]  # its door has the queue
+        unit = self._unit.get(component.name, "")
         budget = Budget(self.topology.resilience_of(component.name, unit).retries)
         methods: dict[str, Ask] = {}
         for operation in component.operations:

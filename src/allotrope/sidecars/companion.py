@@ -1,6 +1,6 @@
 """The companion: a replica's side of a sidecar. It starts it, starts it again, and shows what was dropped.
 
-Nothing here waits for the sidecar but the end, and that no longer than `GRACE_S`.
+Nothing here waits for the sidecar but the end, and that no longer than its grace.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ import msgspec
 from allotrope.kernel.errors import Refused
 from allotrope.planning.plans import Plan
 from allotrope.planning.topology import Sidecar
+from allotrope.runtime.doors.graces import SIDECAR_S
+from allotrope.runtime.sites.backoff import Backoff
 from allotrope.runtime.sites.station import Station
 from allotrope.runtime.sites.wire import Served
 from allotrope.runtime.telemetry.meters import Meter
@@ -29,8 +31,6 @@ from allotrope.sidecars.tap import Tap
 
 log = logging.getLogger("allotrope.sidecars")
 COMMAND = (sys.executable, "-m", "allotrope.cli.workers.sidecar")
-GRACE_S = 5.0  # to write the rest, or to start and write all
-YOUNG_S, BACK_OFF_S, MOST_S = 10.0, 0.1, 10.0  # one that ends young is started again later and later
 _COUNT_S = 1.0
 _LETTER = 16 << 10  # bytes up to which a letter keeps its arguments, where they are wanted
 
@@ -54,15 +54,14 @@ class Companion:
 
     async def run(self) -> None:
         """Keep the sidecar there, until cancelled."""
-        failures = 0
+        backoff = Backoff()
         while True:
             born = monotonic()
             try:
                 await self._lived()
             except OSError as error:  # no process to be had
                 log.warning("no sidecar for %s: %s", self.order.replica, error)
-            failures = failures + 1 if monotonic() - born < YOUNG_S else 0
-            await asyncio.sleep(min(BACK_OFF_S * 2 ** max(failures - 1, 0), MOST_S))
+            await asyncio.sleep(backoff.pause(monotonic() - born))
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._process = process = await asyncio.create_subprocess_exec(
@@ -106,7 +105,7 @@ class Companion:
             process = await self._start() if self.ring.waiting else None
         if process is not None:
             try:
-                async with asyncio.timeout(GRACE_S):
+                async with asyncio.timeout(SIDECAR_S):
                     await process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
@@ -122,7 +121,8 @@ def companions(station: Station, folder: Path, name: str) -> Iterator[Companion]
     for kind in plan.topology.unit[station.unit].sidecars:
         title = f"sidecar.{kind}"
         order = Order(
-            unit=station.unit, replica=name, folder=str(folder), limits=plan.topology.sidecar.get(kind) or Sidecar(),
+            unit=station.unit, replica=name, release=station.options.release, folder=str(folder),
+            limits=plan.topology.sidecar.get(kind) or Sidecar(),
             names={operation.title: tuple(operation.parameters()) for operation in operations}, secrets=mask.known,
         )  # fmt: skip
         yield Companion(order, meters.setdefault(title, Meter(title)))

@@ -17,6 +17,7 @@ from allotrope.runtime.sites.wire import ANSWERED, RAISED, Question, Sent, Taken
 
 ASK, DELIVER = 0, 1
 
+_NONE = msgspec.Raw(msgspec.msgpack.encode(None))
 MOST = 1 << 10  # bytes of a letter or a reply that go as they are, unless arguments are wanted
 CUT = "cut"  # the status of a call that was given up before it had ended
 _HEAD = Struct(
@@ -86,7 +87,7 @@ def seen(call: Call, names: Mapping[str, tuple[str, ...]] | None) -> Seen:
 def without_arguments(way: int, letter: bytes) -> bytes:
     """Return a letter that says the same but for its arguments."""
     if way == ASK:
-        return codec.encode(msgspec.structs.replace(codec.decode(letter, Question), arguments=b""))
+        return codec.encode(msgspec.structs.replace(codec.decode(letter, Question), arguments=_NONE))
     sent = codec.decode(letter, Sent)
     envelope = msgspec.structs.replace(sent.envelope, body=b"")
     return codec.encode(msgspec.structs.replace(sent, envelope=envelope))
@@ -118,11 +119,11 @@ def _id(header: str) -> str:
 _decoder = msgspec.msgpack.Decoder(ext_hook=lambda code, data: f"{len(data)} bytes of an array")
 
 
-def _plain(body: bytes, names: tuple[str, ...]) -> Any:
+def _plain(body: bytes | msgspec.Raw, names: tuple[str, ...]) -> Any:
     """Return arguments as plain values by name: of an event its fields, of an operation its parameters."""
-    if not body:
+    value = _decoder.decode(body) if body else None
+    if value is None:
         return None
-    value = _decoder.decode(body)
     if isinstance(value, list):
         return dict(zip(names, value, strict=False))
     return {name: part for name, part in value.items() if name != codec.VERSION}

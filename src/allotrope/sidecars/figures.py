@@ -87,6 +87,7 @@ class Figures(msgspec.Struct):
     dropped: int = 0  # found no room in the ring
     unread: int = 0  # could not be made sense of
     starts: int = 0  # of the sidecar
+    release: int = 1
 
     def at(self, minute: int, title: str) -> Minute:
         """Return the calls of an operation in a minute, to be added to; old minutes make room."""
@@ -98,14 +99,15 @@ class Figures(msgspec.Struct):
         return found.setdefault(title, Minute())
 
 
-def summed(all_of_them: Iterable[Figures], since: int) -> dict[tuple[str, str], Minute]:
-    """Return the calls of each unit and operation since a minute."""
-    found: dict[tuple[str, str], Minute] = {}
+def summed(all_of_them: Iterable[Figures], since: int) -> dict[tuple[str, str, int], Minute]:
+    """Return the calls of each unit, operation and release since a minute."""
+    found: dict[tuple[str, str, int], Minute] = {}
     for figures in all_of_them:
         for minute, titles in figures.minutes.items():
             if minute >= since:
                 for title, calls in titles.items():
-                    found.setdefault((figures.unit, title), Minute()).merge(calls)
+                    place = (figures.unit, title, figures.release)
+                    found.setdefault(place, Minute()).merge(calls)
     return found
 
 

@@ -10,6 +10,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: str
     replica: str
+    release: int = 1
     folder: str  # of the app
     limits: Sidecar
     parent: int = 0  # the replica's process

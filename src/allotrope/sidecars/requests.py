@@ -37,9 +37,10 @@ class Requests:
         folder = Path(order.folder) / FOLDER / order.unit
         self.book = Book(folder, f"{order.replica}-{order.life}", order.limits)
         self._path = folder / f"{order.replica}.json"
-        before = read_figures(self._path) or Figures(order.unit, order.replica)
+        before = read_figures(self._path) or Figures(order.unit, order.replica, release=order.release)
         self.figures = before if before.life == order.life else Figures(
-            order.unit, order.replica, order.life, before.minutes
+            order.unit, order.replica, order.life,
+            before.minutes if before.release == order.release else {}, release=order.release,
         )  # fmt: skip
         self.figures.starts += 1
         self._rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}

@@ -25,7 +25,7 @@ def murmur2(data: bytes) -> int:
     return value ^ value >> 15
 
 
-@lru_cache(65_536)  # a hash in Python costs some 2 us, and keys come again
+@lru_cache(8_192)  # a hash in Python costs more than a look, and keys come again
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of a key: its hash, less the sign bit as in Kafka, modulo `partitions`."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions

@@ -85,20 +85,58 @@ class Log(Protocol):
 
     durability: Durability
 
+    async def open(self) -> None:
+        """Reach the server, where there is one, and take the log up where it ends; before anything else.
+
+        Refused when another host has it, or when it cannot keep what was asked of it.
+        """
+
     async def append(self, inputs: Sequence[Envelope]) -> list[Entry]:
         """Give each input the next origin, store all, return them once the durability holds."""
 
     async def relay(self, source: str, numbered: Sequence[tuple[int, Envelope]]) -> None:
         """Store derived events under their numbers in the outbox of `source`; known ones are passed over."""
 
-    def read(self, position: int = 0, limit: int = 1000) -> Iterator[Entry]:
-        """Yield entries from a position on, in order. Corrupted names file and position of a bad one."""
+    async def read(self, position: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return entries from a position on, in order: fewer than `limit` only where the log ends.
+
+        Corrupted names file and position of a bad one.
+        """
 
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint that a consumer needs nothing before `position`."""
 
-    def close(self) -> None:
-        """Release the file. What was acknowledged is kept."""
+    async def close(self) -> None:
+        """Finish what is being written, then release all that it holds. What was acknowledged is kept."""
+
+    def release(self) -> None:
+        """Let go at once of what making it took: for a log that is given up before it was opened."""
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What of one kind was removed from a log: how many entries, the newest one's position and time."""
+
+    entries: int
+    position: int
+    at: int
+
+
+@runtime_checkable
+class ShortLog(Log, Protocol):
+    """A log from which old entries may be removed. No log has to: where one cannot, `keep` and `compact` are refused.
+
+    Positions keep their numbers: what is missing on purpose is known, and reading passes over it.
+    """
+
+    async def shorten(self, before: int, keep: Mapping[str, int], limit: int = 500) -> int:
+        """Remove some entries at positions below `before`, and return how many: 0 when there are no more.
+
+        Of each kind in `keep`, those accepted before a time in microseconds since 1970; a time of -1 stands for all
+        but the newest one of each key. Notes of the log itself stay.
+        """
+
+    def removed(self) -> Mapping[str, Removed]:
+        """Return what was removed so far, by kind."""
 
 
 class Ledger(Protocol):

@@ -13,6 +13,7 @@ values that a case compared. Not here: the cases; `logs` and `ledgers` hold them
 
 import asyncio
 import contextlib
+import inspect
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -30,11 +31,25 @@ class Opened:
         self.make, self.durable = make, durable
         self.now = make()
 
-    def again(self) -> Any:
+    async def __aenter__(self) -> "Opened":
+        await _told(self.now, "open")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _told(self.now, "close")
+
+    async def again(self) -> Any:
         """Return it, closed and opened again."""
-        self.now.close()
+        await _told(self.now, "close")
         self.now = self.make()
+        await _told(self.now, "open")
         return self.now
+
+
+async def _told(what: Any, verb: str) -> None:
+    """Open or close it; a ledger is open once it is made, and closes at once."""
+    if (act := getattr(what, verb, None)) is not None and inspect.isawaitable(done := act()):
+        await done
 
 
 Body = Callable[[Opened], Coroutine[None, None, None]]
@@ -53,11 +68,11 @@ class Case:
     def run(self, make: Make, *, durable: bool = True) -> None:
         """Try a fresh implementation in a fresh folder; AssertionError when it does something else."""
         with tempfile.TemporaryDirectory(prefix="allotrope-contract-") as folder:
-            place = Opened(lambda: make(Path(folder)), durable=durable)
-            try:
-                asyncio.run(self.body(place))
-            finally:
-                place.now.close()
+            asyncio.run(self._tried(Opened(lambda: make(Path(folder)), durable=durable)))
+
+    async def _tried(self, place: Opened) -> None:
+        async with place:
+            await self.body(place)
 
 
 class Contract:

@@ -137,7 +137,7 @@ async def _what_was_committed_is_there_again(place: Opened) -> None:
     await place.now.commit(whole)
     place.now.finish(3)
     await place.now.relayed([1, 2])
-    ledger = place.again()
+    ledger = await place.again()
     assert list(ledger.scan("t")) == [(key, row) for _, key, row in rows]
     assert (ledger.outcome("r"), ledger.floor()) == (b"o", 3)
     assert list(ledger.inbox()) == [("Scorer.score", 4, "")]
@@ -161,6 +161,6 @@ async def _what_cannot_be_stored_fails_alone(place: Opened) -> None:
     )
     assert results[0] is results[2] is True
     assert isinstance(results[1], Exception)
-    ledger = place.again()
+    ledger = await place.again()
     assert list(ledger.scan("t")) == [("1", b"1"), ("3", b"3")]
     assert [number for number, _ in ledger.outbox()] == [1, 2]

@@ -5,7 +5,8 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from allotrope.storage.ports import Envelope, Log
+from allotrope.storage.ports import Envelope, Log, Removed, ShortLog
+from allotrope.storage.positions import position_at
 from allotrope.testing.contracts import Contract, Opened, refused
 
 LOG = Contract("log")
@@ -25,7 +26,7 @@ async def _inputs_get_origins_in_order_from_one(place: Opened) -> None:
     assert [entry.envelope.origin for entry in entries] == [1, 2, 3]
     assert [entry.position for entry in entries] == [1, 2, 3]
     assert [replace(entry.envelope, origin=0, key="card 1") for entry in entries] == [PAYMENT] * 3
-    assert list(log.read()) == entries
+    assert await log.read() == entries
 
 
 @LOG.case
@@ -36,7 +37,12 @@ async def _derived_events_take_positions_but_no_origin(place: Opened) -> None:
     await log.relay("ledger", [(1, _derived(1)), (2, _derived(1))])
     (entry,) = await log.append([PAYMENT])
     assert (entry.position, entry.envelope.origin) == (4, 2)
-    assert [each.envelope.path for each in log.read()] == ["", "/Scorer.score#000", "/Scorer.score#000", ""]
+    assert [each.envelope.path for each in await log.read()] == [
+        "",
+        "/Scorer.score#000",
+        "/Scorer.score#000",
+        "",
+    ]
 
 
 @LOG.case
@@ -46,7 +52,7 @@ async def _a_key_stays_in_its_partition(place: Opened) -> None:
     await log.append([replace(PAYMENT, key=key) for key in keys])
     await log.relay("ledger", [(1, _derived(1, "card 3"))])
     places: dict[str, set[int]] = {}
-    for entry in log.read():
+    for entry in await log.read():
         places.setdefault(entry.envelope.key, set()).add(entry.partition)
     assert all(len(found) == 1 for found in places.values())
     assert len({min(found) for found in places.values()}) > 1
@@ -59,7 +65,7 @@ async def _a_request_has_one_origin(place: Opened) -> None:
     first, twice = await log.append([asked, asked])
     (again,) = await log.append([replace(asked, at=asked.at + DAY - 1)])
     assert first == twice == again
-    assert len(list(log.read())) == 1
+    assert len(await log.read()) == 1
 
 
 @LOG.case
@@ -85,16 +91,16 @@ async def _a_relay_repeated_stores_nothing_twice(place: Opened) -> None:
     await log.relay("ledger a", events[1:])
     await log.relay("ledger b", events[:1])
     await log.relay("ledger a", [])
-    assert [entry.envelope.origin for entry in log.read()] == [1, 2, 3, 4, 5, 1]
+    assert [entry.envelope.origin for entry in await log.read()] == [1, 2, 3, 4, 5, 1]
 
 
 @LOG.case
 async def _reading_starts_and_stops_where_it_is_told(place: Opened) -> None:
     log: Log = place.now
     entries = await log.append([replace(PAYMENT, key=str(number)) for number in range(10)])
-    assert list(log.read(4, limit=3)) == entries[3:6]
-    assert list(log.read(10)) == entries[9:]
-    assert list(log.read(11)) == []
+    assert await log.read(4, limit=3) == entries[3:6]
+    assert await log.read(10) == entries[9:]
+    assert await log.read(11) == []
 
 
 @LOG.case
@@ -109,7 +115,7 @@ async def _appends_side_by_side_are_all_kept_in_order(place: Opened) -> None:
     positions = await asyncio.gather(*map(one, range(8)))
     assert sorted(chain.from_iterable(positions)) == list(range(1, 161))
     assert all(found == sorted(found) for found in positions)
-    found = [entry.envelope.key for entry in log.read()]
+    found = [entry.envelope.key for entry in await log.read()]
     for name in range(8):
         assert [key for key in found if key.startswith(f"{name}/")] == [f"{name}/{n}" for n in range(20)]
 
@@ -117,7 +123,7 @@ async def _appends_side_by_side_are_all_kept_in_order(place: Opened) -> None:
 @LOG.case
 async def _a_closed_log_refuses(place: Opened) -> None:
     log: Log = place.now
-    log.close()
+    await log.close()
     with refused("closed"):
         await log.append([PAYMENT])
 
@@ -130,8 +136,8 @@ async def _what_was_acknowledged_is_there_again(place: Opened) -> None:
     entries = await place.now.append([asked, PAYMENT])
     await place.now.relay("ledger", [(7, _derived(1))])
     place.now.acknowledge("view", 2)
-    log = place.again()
-    assert list(log.read())[:2] == entries
+    log = await place.again()
+    assert (await log.read())[:2] == entries
     assert await log.append([asked]) == entries[:1]
     await log.relay("ledger", [(7, _derived(1)), (8, _derived(2))])
     (entry,) = await log.append([PAYMENT])
@@ -147,4 +153,57 @@ async def _what_cannot_be_stored_fails_alone(place: Opened) -> None:
         *(place.now.append([envelope]) for envelope in (PAYMENT, bad, PAYMENT)), return_exceptions=True
     )
     assert isinstance(results[1], UnicodeEncodeError)
-    assert [entry.envelope.origin for entry in place.again().read()] == [1, 2]
+    assert [entry.envelope.origin for entry in await (await place.again()).read()] == [1, 2]
+
+
+@LOG.case
+async def _a_time_has_a_position(place: Opened) -> None:
+    log: Log = place.now
+    await log.append([replace(PAYMENT, at=PAYMENT.at + 10 * number) for number in range(20)])
+    await log.relay("ledger", [(1, replace(_derived(20), at=PAYMENT.at + 190))])
+    moments = (PAYMENT.at - 1, PAYMENT.at, PAYMENT.at + 1, PAYMENT.at + 185, PAYMENT.at + 191)
+    assert [await position_at(log, moment) for moment in moments] == [1, 1, 2, 20, 22]
+
+
+@LOG.case
+async def _what_is_removed_leaves_the_other_numbers_as_they_are(place: Opened) -> None:
+    log = place.now
+    if not isinstance(log, ShortLog):
+        return
+    inputs = [
+        replace(PAYMENT, at=PAYMENT.at + number, kind="Payment" if number % 3 else "Kept")
+        for number in range(9)
+    ]
+    entries = await log.append([replace(each, request=str(number)) for number, each in enumerate(inputs)])
+    left = [entry for entry in entries if entry.envelope.kind == "Kept" or entry.position > 6]
+    while await log.shorten(7, {"Payment": PAYMENT.at + 100}, limit=2):
+        assert await log.read(0, 1)
+    assert await log.read() == left
+    assert await log.read(2, 2) == left[1:3]
+    log = await place.again() if place.durable else log
+    assert await log.read() == left
+    assert log.removed() == {"Payment": Removed(4, 6, PAYMENT.at + 5)}
+    assert await log.append([left[-1].envelope]) == left[-1:]
+    while await log.shorten(10, {"Payment": PAYMENT.at + 100, "Kept": PAYMENT.at + 100}):
+        pass
+    assert await log.read() == []
+    log = await place.again() if place.durable else log
+    (entry,) = await log.append([PAYMENT])
+    assert (entry.position, entry.envelope.origin) == (10, 10)
+    assert await log.read() == [entry]
+
+
+@LOG.case
+async def _of_each_key_the_newest_may_stay_alone(place: Opened) -> None:
+    log = place.now
+    if not isinstance(log, ShortLog):
+        return
+    await log.append([replace(PAYMENT, key=f"card {number % 3}") for number in range(10)])
+    await log.relay(
+        "ledger", [(1, replace(_derived(2, "card 1"), kind="Payment"))]
+    )  # late: older than the newest
+    while await log.shorten(12, {"Payment": -1}, limit=3):
+        pass
+    assert [(entry.position, entry.envelope.key) for entry in await log.read()] == [
+        (8, "card 1"), (9, "card 2"), (10, "card 0"),
+    ]  # fmt: skip

@@ -103,7 +103,7 @@ def test_keys_are_made_listed_used_and_revoked(tmp_path: Path, allotrope: Allotr
     key = made.stdout.strip()
     assert "Till.*, docs" in made.stderr
     process, base, said = served("--folder", folder)
-    assert "1 keys" in said
+    assert "1 key in" in said
     with httpx.Client(base_url=base, headers={"x-api-key": key}) as client:
         assert client.get("/Till/all").status_code == 200
         assert client.get("/Rates/mood").status_code == 403

@@ -198,7 +198,7 @@ async def test_a_callee_that_is_away_is_answered_for(tmp_path: Path) -> None:
         start = time.monotonic()
         assert [await desk.quote("a", 2) for _ in range(6)] == [-1.0] * 6
         assert time.monotonic() - start < 0.9  # the breaker spares four of them the waiting
-        meter = (await it.host.site.meters())["Desk", "Desk-1.1"]["Prices.price"]
+        meter = (await it.host.site.meters())["Desk", "Desk-1.1", "1"]["Prices.price"]
         assert (meter.fallbacks, meter.shut) == (6, 1)
         await it.until(lambda there: [p.name for p in there] != [prices.name] and len(there) == 1, "Prices")
         async with asyncio.timeout(20):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from allotrope.engines.processes.leases import Leases, Lessor, shared_out
-from allotrope.engines.processes.lines import Directory, Replica
+from allotrope.engines.processes.lines import Canary, Directory, Replica
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Failed, Lost
 from allotrope.storage.ports import Commit, Fenced
@@ -26,7 +26,7 @@ NAMES = [f"r{number}" for number in range(6)]
     some.lists(some.sampled_from(NAMES), unique=True),
 )
 def test_all_are_held_and_evenly(partitions: int, holders: dict[int, str], names: list[str]) -> None:
-    placed = shared_out(partitions, holders, tuple(names))
+    placed = shared_out(range(partitions), holders, tuple(names))
     if not names:
         assert placed == {}
         return
@@ -39,14 +39,14 @@ def test_all_are_held_and_evenly(partitions: int, holders: dict[int, str], names
 
 @given(some.integers(1, 40), some.lists(some.sampled_from(NAMES), unique=True, min_size=1), some.data())
 def test_only_those_move_that_must(partitions: int, names: list[str], data: some.DataObject) -> None:
-    before = shared_out(partitions, {}, tuple(names))
-    assert shared_out(partitions, before, tuple(names)) == before
+    before = shared_out(range(partitions), {}, tuple(names))
+    assert shared_out(range(partitions), before, tuple(names)) == before
     gone = data.draw(some.sampled_from(names))
     left = tuple(name for name in names if name != gone)
-    after = shared_out(partitions, before, left)
+    after = shared_out(range(partitions), before, left)
     if left:
         assert all(after[p] == holder for p, holder in before.items() if holder != gone)
-    come = shared_out(partitions, before, (*names, "new"))
+    come = shared_out(range(partitions), before, (*names, "new"))
     moved = [p for p, holder in come.items() if before[p] != holder]
     assert {come[p] for p in moved} <= {"new"}
     assert len(moved) <= -(-partitions // (len(names) + 1))
@@ -63,8 +63,8 @@ def test_a_unit_has_its_replicas() -> None:
 class Clerk:
     """A replica as a lessor knows it: it holds what the ledger that it shares with the others lets it claim."""
 
-    def __init__(self, name: str, ledger: SqliteLedger) -> None:
-        self.name, self.ledger = name, ledger
+    def __init__(self, name: str, ledger: SqliteLedger, release: int = 1) -> None:
+        self.name, self.ledger, self.release = name, ledger, release
         self.up = self.well = True
         self.leaving = False
         self.leases: dict[int, int] = {}
@@ -131,9 +131,11 @@ class Office:
         return await self.lessor.settle(lambda: list(self.clerks))
 
     def change(self, what: str, which: int, fault: str) -> None:
-        if what == "join":
+        if what in ("join", "beside"):
             self.come += 1
-            self.clerks.append(Clerk(f"c{self.come}", self.ledger))
+            self.clerks.append(Clerk(f"c{self.come}", self.ledger, 1 + (what == "beside")))
+        elif what == "canary":
+            self.lessor.canary = None if which == 5 else Canary("u", 2, (which + 1) / 5, self.partitions)
         elif what == "restart":
             self.restart(10.0 ** (which + 1))
         elif self.clerks:
@@ -166,10 +168,14 @@ class Office:
                 elif partition in clerk.leases:  # it was never told that it has lost it
                     assert not await clerk.commits(partition)
         assert set(leases.holders.values()) <= {clerk.name for clerk in self.clerks if clerk.able}
+        canary, newer = self.lessor.canary, [c.name for c in self.clerks if c.release == 2]
+        if canary is not None and canary.share < 1 and newer:  # there is one of the others
+            held = {p for p, name in leases.holders.items() if name in newer}
+            assert held == {*range(self.partitions - canary.taken, self.partitions)}
 
 
 CHANGES = some.tuples(
-    some.sampled_from(["join", "leave", "die", "flip", "flip", "fault", "restart"]),
+    some.sampled_from(["join", "beside", "canary", "leave", "die", "flip", "flip", "fault", "restart"]),
     some.integers(0, 5),
     some.sampled_from(["deaf", "mute", "full"]),
     some.booleans(),

@@ -41,9 +41,11 @@ class Nest:
         self.folder, self.log = folder, folder / "nursery.log"
         self.nursery = Nursery((sys.executable, "-c", APP, str(folder)), self.log)
 
-    async def fork(self, name: str = "name") -> Forked | None:
+    async def fork(self, name: str = "name", release: int = 0) -> Forked | None:
         async with asyncio.timeout(30):
-            return await self.nursery.fork(("unit", name), {}, self.folder / "unit.log")
+            return await self.nursery.fork(
+                ("unit", name), {}, self.folder / "unit.log", release or self.nursery.newest
+            )
 
     async def forked(self, name: str = "name") -> Forked:
         child = await self.fork(name)
@@ -99,7 +101,7 @@ async def test_an_import_that_hangs_is_given_up(
         assert await nest.fork() is None
         assert "units are started without it" in caplog.text
         await met(lambda: gone(nest.parent))
-        assert not nest.nursery.fit
+        assert not nest.nursery.fit(nest.nursery.newest)
         (nest.folder / "stuck").unlink()
         nest.nursery.renew()
         assert await nest.forked()
@@ -129,9 +131,40 @@ async def test_a_renewal_while_one_is_waited_for_keeps_nobody_waiting(tmp_path: 
         nest.nursery.renew()
         os.kill(old, signal.SIGKILL)
         assert await waiting is None
-        assert nest.nursery.fit  # the end of the former one says nothing of the next
+        assert nest.nursery.fit(nest.nursery.newest)  # the end of the former one says nothing of the next
         assert await nest.forked()
         assert nest.parent != old
+
+
+async def test_an_older_release_is_forked_for_as_long_as_it_is_kept(tmp_path: Path) -> None:
+    async with nested(tmp_path) as nest:
+        await nest.forked()
+        old = nest.parent
+        newer = nest.nursery.renew()
+        first = await nest.fork("again", 1)
+        assert first is not None
+        assert nest.parent == old
+        await nest.forked("newer")
+        assert nest.parent != old
+        second = await nest.fork("beside", 1)  # both are there
+        assert second is not None
+        nest.nursery.keep({newer})
+        assert await nest.fork("late", 1) is None
+        assert not gone(old)  # it stays for those that it has forked
+        for child in (first, second):
+            child.send_signal(signal.SIGKILL)
+        await nest.forked("newest")
+
+
+async def test_the_code_of_a_release_is_gone_with_its_process(tmp_path: Path) -> None:
+    async with nested(tmp_path) as nest:
+        child = await nest.forked()
+        nest.nursery.renew()
+        os.kill(nest.parent, signal.SIGKILL)
+        await child.wait()
+        assert await nest.fork("old", 1) is None
+        assert not nest.nursery.fit(1)
+        assert await nest.forked("new")
 
 
 async def test_who_lets_go_of_an_order_leaves_no_child_behind(tmp_path: Path) -> None:

@@ -29,20 +29,20 @@ async def test_a_request_is_found_by_its_id_today_and_later(tmp_path: Path) -> N
     assert found == [[1001, 1004], [1002, 1006], [1003], [8], []]
     assert left < 1100  # `old 7` is not among the names any more
     history.close()
-    log.close()
+    log.release()
 
 
 async def test_events_are_found_after_a_power_cut(tmp_path: Path) -> None:
     """Origins jump then, positions do not."""
     SqliteLedger(tmp_path).close()
-    SqliteLog(tmp_path).close()
+    SqliteLog(tmp_path).release()
     (tmp_path / "log.lock").write_text("1 another-boot process")
     log = SqliteLog(tmp_path)
     (entry,) = await log.append([PAYMENT])
     history = History(tmp_path)
     assert history.events(entry.envelope.origin) == [entry.envelope]
     history.close()
-    log.close()
+    log.release()
 
 
 async def test_an_app_that_lives_below_is_another_one(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ async def test_an_app_that_lives_below_is_another_one(tmp_path: Path) -> None:
         ledger = SqliteLedger(tmp_path / place)
         await ledger.commit(Commit("A.on", 1, f"/{place}", record=encode(RECORD)))
         ledger.close()
-    SqliteLog(tmp_path / "here").close()
-    SqliteLog(tmp_path / "here" / "other").close()
+    SqliteLog(tmp_path / "here").release()
+    SqliteLog(tmp_path / "here" / "other").release()
     history = History(tmp_path / "here")
     assert (len(history.records(1)), history.kept()) == (2, (0, 2, 1, 1))
     history.close()

@@ -204,6 +204,7 @@ async def fewer(self: object, most: int = 20) -> str:
             ],
         ),
         (plain, query(repeatable=False), ["Till.ask: is not repeatable any more (refused)"]),
+        (plain, query(key="key"), ["Till.ask: its key is key now (any order)"]),
     ],
 )
 def test_an_operation_changes(new: Any, declare: Any, expected: list[str]) -> None:

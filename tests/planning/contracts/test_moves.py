@@ -24,6 +24,7 @@ DURABLE = 'durability = "process"\ntopic."*".via = "log"\n'
         (DURABLE, DURABLE + "partitions = 4\n", ["partitions: 16 became 4 (refused)"]),
         ("", "partitions = 4\n", []),
         ("", 'reply = "effect"\n', ["reply: after the chain became after the effect (any order)"]),
+        ("", "unit.all.memory_mb = 800\n", ["unit all: memory_mb 512 became 800 (any order)"]),
         ("", '[edge."*"]\nvia = "loopback"\n', ["edge *: `call` became `loopback` (any order)"]),
     ],
 )

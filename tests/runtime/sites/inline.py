@@ -144,9 +144,9 @@ class Inline:
         pass
 
 
-def hosted(app: App, folder: Path, text: str = SPLIT) -> tuple[Host, Inline]:
+def hosted(app: App, folder: Path, text: str = SPLIT, options: Options | None = None) -> tuple[Host, Inline]:
     """Return a host whose units are stations on an inline wire."""
     made = split(app, text)
     wire = Inline(made, folder)
-    options = Options(ticks=False)
+    options = options or Options(ticks=False)
     return Host(made, SqliteLog(folder), Apart(made, wire, LINKS, options), options), wire

@@ -1,5 +1,6 @@
 """A host whose components are in units of their own answers as one that has them all, whatever breaks between."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from allotrope import App, Count, Event, Fault, Sum, Table, View, command, component, days, on, query
 from allotrope.compose import build
-from allotrope.kernel.errors import Failed
+from allotrope.kernel.errors import Failed, Lost
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Input, Options
 from allotrope.runtime.sites.site import Contents
@@ -163,6 +164,27 @@ async def test_a_unit_that_ends_and_comes_back_changes_nothing(tmp_path: Path, u
     await feed(host, range(60, 100))
     await host.settled()
     same(await host.site.contents(), await expected(tmp_path / "whole", 100))
+    await host.close()
+
+
+async def test_who_waits_for_what_is_taken_learns_which_unit_is_away_and_may_stop_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, wire = hosted(app, tmp_path)
+    await host.start()
+    await wire.take_down("Pricer")
+    await feed(host, range(3))
+    async with asyncio.timeout(10):
+        while not host.site.away:
+            await wire.changed(0.01)
+    with pytest.raises(
+        Lost, match=r"within 0.1 s: 3 inputs are at work; unit `Pricer` is away: unit `Pricer`.* not there"
+    ):
+        await host.settled(deadline_s=0.1)
+    wire.raise_up("Pricer")
+    await host.settled(deadline_s=10)
+    assert not host.site.away
+    assert caplog.text.count("unit `Pricer` is waited for") == 1
     await host.close()
 
 

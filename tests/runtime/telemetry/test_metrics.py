@@ -4,13 +4,15 @@ import socket
 import urllib.request
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from allotrope.compose import build
+from allotrope.compose.figures import gauges
 from allotrope.kernel.errors import Refused
-from allotrope.launch import gauges
+from allotrope.runtime.options import Options
 from allotrope.runtime.telemetry.metrics import serve
 from tests.cli import shop
 
@@ -47,6 +49,34 @@ async def test_a_scrape_shows_what_was_done() -> None:
     await host.close()
     with pytest.raises(OSError, match="refused"):
         scraped(door.address)
+
+
+async def test_a_call_to_another_unit_counts_where_it_ran_and_in_a_family_of_its_own_for_who_asked(
+    tmp_path: Path,
+) -> None:
+    host = build(shop.app, "microservices", tmp_path, Options(ticks=False))
+    await host.start()
+    await host.publish(shop.Ordered("o1", "ann", Decimal(3), datetime(2026, 1, 1, tzinfo=UTC)))
+    await host.settled(deadline_s=20)
+    assert await host.of(shop.Till).all() == ("o1",)
+    elsewhere = await host.site.meters()
+    door = serve(0, host.services.meters, gauges(host), lambda: elsewhere)
+    found = scraped(door.address)
+    door.close()
+    await host.close()
+    counted = sorted(
+        (*labels[:2], labels[-1], value) for labels, value in found.items() if "calls" in labels[0]
+    )
+    assert counted == [
+        ("allotrope_calls_total", "Rates.mood", "Rates", 1),
+        ("allotrope_calls_total", "Rates.rate", "Rates", 1),
+        ("allotrope_calls_total", "Till.all", "Till", 1),
+        ("allotrope_calls_total", "Till.price", "Till", 1),
+        ("allotrope_calls_total", "Till.print", "Till", 1),
+        ("allotrope_far_calls_total", "Rates.mood", "Till", 1),
+        ("allotrope_far_calls_total", "Rates.rate", "Till", 1),
+        ("allotrope_far_calls_total", "Till.all", "host", 1),
+    ]
 
 
 async def test_a_port_that_is_taken_is_refused() -> None:

@@ -105,10 +105,28 @@ async def test_a_deadline_cuts_the_call_at_both_sides(loops: None, folder: Path)
             await link.call("wait", b"", timeout_s=0.05)
         await service.ended.wait()
         assert (link.inflight, link.counters.expired) == (0, 1)
-        for _ in range(400):  # deadlines that pass in silence do not pile up
-            await link.call("echo", b"", timeout_s=60.0)
-        assert len(link._deadlines) < 100
         assert served.running == 0
+
+
+async def test_each_call_has_its_own_deadline(loops: None, folder: Path) -> None:
+    """One timer serves them all: a later call may be due earlier, and others need not end at all."""
+    async with serving(folder) as (_, _, link):
+        due: list[float] = []
+
+        async def cut(timeout_s: float) -> None:
+            with pytest.raises(Lost, match="deadline"):
+                await link.call("wait", b"", timeout_s=timeout_s)
+            due.append(timeout_s)
+
+        calls = [asyncio.create_task(link.call("wait", b"", timeout_s=left)) for left in (60.0, None)]
+        async with asyncio.timeout(20.0):
+            await asyncio.gather(*(cut(timeout_s) for timeout_s in (0.3, 0.1, 0.2, 0.1)))
+        assert due == [0.1, 0.1, 0.2, 0.3]
+        assert (link.inflight, link.counters.expired) == (2, 4)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert link.inflight == 0
 
 
 async def test_the_server_is_told_the_time_that_is_left(folder: Path) -> None:

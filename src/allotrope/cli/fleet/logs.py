@@ -1,6 +1,7 @@
 """`allotrope logs`: what the units of an app have written, in the order of time."""
 
 import heapq
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -65,7 +66,7 @@ class Settings:
     """What is shown."""
 
     folder: Folder = compose.FOLDER
-    follow: Annotated[bool, Parameter(name=["--follow", "-F"], help="Go on as lines come.")] = False
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on as lines come.")] = False
     lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many of the newest to begin with.")] = (
         200
     )
@@ -91,10 +92,23 @@ def logs(
     newest = deque(found, maxlen=max(settings.lines, 0))
     width = max((len(entry.place) for entry in newest), default=0)
     _show(newest, console, width)
+    if not newest:
+        print(_quiet(settings), file=sys.stderr)
     while settings.follow:
         time.sleep(LOOK_S)
         _show(filter(settings.wanted, _fresh(settings.folder, unit, sources)), console, width)
     return 0
+
+
+def _quiet(settings: Settings) -> str:
+    """Return what to say when there is nothing to show."""
+    asked = f" of trace {settings.trace}" if settings.trace else ""
+    asked += f" of level {settings.level} or above" if settings.level != "debug" else ""
+    more = "; waiting for some" if settings.follow else ""
+    place = settings.folder / "logs"
+    return (
+        f"no lines{asked}{more}: units write what they have to say, from level info on, to {place}/UNIT.log"
+    )
 
 
 def _fresh(folder: Path, unit: str, sources: dict[Path, Source]) -> Iterator[Entry]:

@@ -1,30 +1,44 @@
 """`allotrope ps`: the processes of a running app, as a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from allotrope import compose
 from allotrope.cli.fleet.requests import losses
-from allotrope.cli.loading import Folder, screen
+from allotrope.cli.loading import Folder, many, screen
 from allotrope.engines.processes.control import Seen, Sight, Way
+from allotrope.engines.processes.lines import Canary
 from allotrope.kernel import codec
 from allotrope.sidecars.figures import figures_in
 
-_STYLES = {"ready": "green", "loading": "yellow", "starting": "yellow", "leaving": "cyan"}
-_TITLES = ("unit", "process", "state", "pid", "up", "cpu", "memory", "calls", "starts", "partitions")
+_STYLES = {"ready": "green", "loading": "yellow", "starting": "yellow", "leaving": "cyan", "waits": "red"}
+_TITLES = (
+    "unit", "process", "state", "pid", "up", "cpu", "memory", "calls", "starts", "release", "share",
+    "partitions",
+)  # fmt: skip
 _LEFT = {"unit", "process", "state", "partitions"}
+_ENDLESS = 10_000  # columns
+_SPARED = (
+    "starts",
+    "unit",
+    "calls",
+    "cpu",
+    "up",
+    "release",
+    "partitions",
+)  # what a narrow terminal does without, in that order
 
 
 def ps(*, folder: Folder = compose.FOLDER) -> int:
     """List the processes of a running app."""
     found = sight(folder)
     console = screen()
-    console.print(table(found))
-    console.print(summary(found), style="dim")
+    console.print(shown(found, console))
     for line in losses(figures_in(folder)):
         console.print(line, style="yellow")
     return 0
@@ -36,29 +50,84 @@ def sight(folder: Path) -> Sight:
     return found
 
 
-def table(found: Sight) -> Table:
+def shown(found: Sight, console: Console) -> Group:
+    """Return the processes, what keeps some from being there, and the sum of all."""
+    titles = [title for title in _TITLES if title != "share" or found.canaries]
+    spared = [title for title in _SPARED if title != "release" or not found.canaries]
+    made = table(found, titles)
+    while spared and not console.soft_wrap and _width(made, console) > console.width:
+        titles.remove(spared.pop(0))
+        made = table(found, titles)
+    if console.soft_wrap:
+        made.width = _width(made, console)  # whole lines for a file or a pipe
+    waits = [
+        f"{process.name} ended young: {process.said}"
+        if process.wait_s
+        else f"{process.name}: the one before it {process.said}"
+        for process in found.processes
+        if process.said
+    ]
+    lines = (Text(line, style="yellow") for line in dict.fromkeys(waits))
+    canaries = (Text(f"{canary.unit}: {spoken(canary)}", style="cyan") for canary in found.canaries)
+    return Group(made, *lines, *canaries, Text(summary(found), style="dim"))
+
+
+def _width(made: Table, console: Console) -> int:
+    return console.measure(made, options=console.options.update(width=_ENDLESS)).maximum
+
+
+def table(found: Sight, titles: Sequence[str] = _TITLES) -> Table:
     """Return the processes, the host first, then by unit."""
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for title in _TITLES:
-        shown.add_column(title, justify="left" if title in _LEFT else "right", overflow="fold")
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles:
+        made.add_column(title, justify="left" if title in _LEFT else "right", no_wrap=True)
     unit = ""
     for process in found.processes:
-        again = process.unit == unit
+        cells = _cells(process) | ({"unit": ""} if process.unit == unit else {})
+        cells["share"] = _share(process, found)
         unit = process.unit
-        shown.add_row("" if again else unit, *_cells(process))
-    return shown
+        made.add_row(*(cells[title] for title in titles))
+    return made
 
 
-def _cells(process: Seen) -> Iterator[str | Text]:
-    yield process.name
-    yield Text(process.state, style=_STYLES[process.state])
-    yield str(process.pid or "")
-    yield span(process.age_s)
-    yield f"{process.cpu:.0%}"
-    yield f"{process.memory_mb:.0f} MiB"
-    yield str(process.calls)
-    yield str(process.starts)
-    yield ranges(process.partitions)
+def _cells(process: Seen) -> dict[str, str | Text]:
+    state = f"waits {process.wait_s:.1f} s" if process.state == "waits" else process.state
+    there = process.pid != 0
+    return {
+        "unit": process.unit,
+        "process": process.name,
+        "state": Text(state, style=_STYLES[process.state]),
+        "pid": str(process.pid) if there else "",
+        "up": span(process.age_s) if there else "",
+        "cpu": f"{process.cpu:.0%}" if there else "",
+        "memory": f"{process.memory_mb:.0f} MiB" if there else "",
+        "calls": str(process.calls) if there else "",
+        "starts": str(process.starts),
+        "release": str(process.release) if there and process.unit else "",
+        "partitions": ranges(process.partitions),
+    }
+
+
+def _share(process: Seen, found: Sight) -> str:
+    """Return what part of the queries without a key a replica gets, while there is a canary."""
+    canary = next((each for each in found.canaries if each.unit == process.unit and each.share < 1), None)
+    if canary is None or process.state != "ready":
+        return ""
+    newer = process.release == canary.release
+    ready = [each for each in found.processes if each.unit == process.unit and each.state == "ready"]
+    side = [each for each in ready if (each.release == canary.release) == newer]
+    whole = len(side) == len(ready)  # the other side cannot be asked now
+    return f"{(1 if whole else canary.share if newer else 1 - canary.share) / len(side):.1%}"
+
+
+def spoken(canary: Canary) -> str:
+    """Return what a canary gets, in words."""
+    if canary.share == 1:
+        return f"release {canary.release} takes over"
+    queries = f"release {canary.release} gets {canary.share:.3g} of the queries"
+    if not canary.partitions:
+        return queries
+    return f"{queries}, and {canary.taken} of {canary.partitions} partitions: all of their keys"
 
 
 def summary(found: Sight) -> str:
@@ -68,7 +137,7 @@ def summary(found: Sight) -> str:
     cpu = sum(process.cpu for process in found.processes)
     wanted = sum(found.wanted.values())
     return (
-        f"{found.app}: {len(there)} of {wanted} replicas ready, {cpu:.0%} of a core, "
+        f"{found.app}: {len(there)} of {many(wanted, 'replica')} ready, {cpu:.0%} of a core, "
         f"{memory:.0f} MiB with shared parts"
     )
 

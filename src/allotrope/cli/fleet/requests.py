@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from allotrope import compose
-from allotrope.cli.loading import Folder, screen
+from allotrope.cli.loading import Folder, many, screen
 from allotrope.kernel.errors import Refused
 from allotrope.sidecars.figures import FOLDER, KEPT, Figures, Minute, figures_in, summed
 
 Minutes = Annotated[int, Parameter(help=f"How many of the last minutes to add up, {KEPT} at most.")]
-_TITLES = ("unit", "operation", "calls", "errors", "median", "95 %", "99 %", "")
+_TITLES = ("unit", "operation", "release", "calls", "errors", "median", "95 %", "99 %", "")
 _LEFT = {"unit", "operation", ""}
 _SHARES = (0.5, 0.95, 0.99)
 
@@ -32,7 +32,7 @@ def requests(*, folder: Folder = compose.FOLDER, minutes: Minutes = 15) -> int:
     if calls:
         console.print(table(calls))
     else:
-        console.print(f"no call in the last {minutes} minutes; --minutes {KEPT} looks further back")
+        console.print(f"no call in the last {many(minutes, 'minute')}; --minutes {KEPT} looks further back")
     if any(minute.fields for minute in calls.values()):
         console.print()
         console.print(fields(calls))
@@ -41,16 +41,17 @@ def requests(*, folder: Folder = compose.FOLDER, minutes: Minutes = 15) -> int:
     return 0
 
 
-def table(calls: dict[tuple[str, str], Minute]) -> Table:
-    """Return calls, errors and times by unit and operation."""
+def table(calls: dict[tuple[str, str, int], Minute]) -> Table:
+    """Return calls, errors and times by unit and operation; by release too, where there are several."""
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for title in _TITLES:
+    several = len({release for *_, release in calls}) > 1
+    for title in _TITLES if several else [title for title in _TITLES if title != "release"]:
         shown.add_column(title, justify="left" if title in _LEFT else "right", no_wrap=bool(title))
     before = ""
-    for (unit, title), minute in sorted(calls.items()):
+    for (unit, title, release), minute in sorted(calls.items()):
         wrong = sorted(minute.errors.items(), key=lambda error: -error[1])
         shown.add_row(
-            "" if unit == before else unit, title, f"{minute.count:,}",
+            "" if unit == before else unit, title, *((str(release),) if several else ()), f"{minute.count:,}",
             Text(f"{sum(minute.errors.values()):,}", style="red" if wrong else ""),
             *(duration(minute.quantile(share)) for share in _SHARES),
             Text(", ".join(f"{count:,} {name}" for name, count in wrong[:3]), style="red"),
@@ -59,13 +60,13 @@ def table(calls: dict[tuple[str, str], Minute]) -> Table:
     return shown
 
 
-def fields(calls: dict[tuple[str, str], Minute]) -> Table:
+def fields(calls: dict[tuple[str, str, int], Minute]) -> Table:
     """Return how the numbers lie that operations were given."""
     shown = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("operation", "field", "values", "mean", "least", "most"):
         shown.add_column(title, justify="left" if title in ("operation", "field") else "right")
     before = ""
-    for (_, title), minute in sorted(calls.items()):
+    for (_, title, _), minute in sorted(calls.items()):
         for name, spread in sorted(minute.fields.items()):
             figures = (spread.total / spread.count, spread.least, spread.most)
             shown.add_row(

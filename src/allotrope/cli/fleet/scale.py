@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from allotrope import compose
-from allotrope.cli.loading import Folder
+from allotrope.cli.loading import Folder, many
 from allotrope.engines.processes.control import Way
 from allotrope.kernel import codec
 
@@ -21,5 +21,5 @@ def scale(
 ) -> int:
     """Have so many replicas of a unit, and return once they are ready."""
     Way(folder).ask("scale", codec.encode((unit, count)))
-    print(f"{unit}: {count} replicas")
+    print(f"{unit}: {many(count, 'replica')}")
     return 0

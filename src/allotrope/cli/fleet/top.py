@@ -5,12 +5,10 @@ import time
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Group
 from rich.live import Live
-from rich.text import Text
 
 from allotrope import compose
-from allotrope.cli.fleet.ps import ps, sight, summary, table
+from allotrope.cli.fleet.ps import ps, shown, sight
 from allotrope.cli.loading import Folder, screen
 
 
@@ -23,8 +21,9 @@ def top(
     if not sys.stdout.isatty():
         return ps(folder=folder)
     found = sight(folder)
-    with Live(console=screen(), auto_refresh=False, screen=False) as live:
+    console = screen()
+    with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
-            live.update(Group(table(found), Text(summary(found), style="dim")), refresh=True)
+            live.update(shown(found, console), refresh=True)
             time.sleep(max(every, 0.1))
             found = sight(folder)

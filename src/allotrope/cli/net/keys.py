@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from allotrope import compose
 from allotrope.cli.loading import Folder
+from allotrope.compose.gates import CALLERS
 from allotrope.gateway.access.keys import made, read, revoked
 from allotrope.kernel.errors import Refused
 
@@ -21,7 +22,7 @@ class Settings:
     scope: Annotated[
         tuple[str, ...],
         Parameter(
-            help="What it may ask for: Desk.settle, 'Desk.*', 'events.*', metrics, docs. Everything without one."
+            help="What it may ask for: `Desk.settle`, `'Desk.*'`, `events.Paid`, `metrics`, `docs`. All without one."
         ),
     ] = ()
     folder: Folder = compose.FOLDER
@@ -38,7 +39,7 @@ def keys(
     settings: Annotated[Settings, Parameter(name="*")] = Settings(),
 ) -> int:
     """Make a key, list what is kept of all, or revoke one by its name or id."""
-    path = settings.file or settings.folder / compose.CALLERS
+    path = settings.file or settings.folder / CALLERS
     if action == "ls":
         return _list(path)
     if not name:
@@ -47,12 +48,15 @@ def keys(
         gone = revoked(path, name)
         print(f"revoked {gone.name} ({gone.id}) of tenant {gone.tenant}")
         return 0
+    first = not path.exists()
     key = made(path, name, settings.tenant, settings.scope or ("*",))
     print(
         f"{name} may ask for {', '.join(settings.scope or ('*',))}; the key is shown only now:",
         file=sys.stderr,
     )
     print(key)
+    if first:
+        print("within a second a gateway that runs asks everybody for a key", file=sys.stderr)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from allotrope import compose
 from allotrope.cli.loading import AppName, TopologyName, planned
-from allotrope.cli.net.serve import needs_grpc
+from allotrope.compose.gates import needs_grpc
 from allotrope.gateway.offers import offers_of
 
 

@@ -1,32 +1,29 @@
 """`allotrope serve`: an app behind its gateway, until it is told to stop."""
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator, Sized
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from allotrope import compose
-from allotrope.cli.loading import AppName, Folder, TopologyName, planned
+from allotrope.cli.loading import AppName, Folder, TopologyName, many, planned
 from allotrope.cli.stopping import INTERRUPTED, keep_journal, on_signals, started
-from allotrope.engines.processes.process import Door
+from allotrope.compose.figures import shown
+from allotrope.compose.gates import admission, gate, rpc
 from allotrope.gateway.access.admission import Admission
-from allotrope.gateway.gate import Gate
 from allotrope.gateway.offers import offers_of
 from allotrope.gateway.server import Server, bound
 from allotrope.kernel.errors import Refused
-from allotrope.launch import gathered, gauges
 from allotrope.planning.plans import Plan
+from allotrope.runtime.doors.graces import WORK_S
 from allotrope.runtime.options import Options
 from allotrope.runtime.telemetry.journal import Level, Style, configure
-from allotrope.runtime.telemetry.meters import exposed
-from allotrope.runtime.telemetry.metrics import gauged
 from allotrope.runtime.tracing import Tracer
 
-GRACE_S = 10.0
+_OPEN = "everybody on this machine; `allotrope keys new NAME` makes a key, and then all need one"
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,11 @@ class Settings:
     log: Annotated[Style, Parameter(help="How logs are written, to stderr.")] = "text"
     log_level: Annotated[Level, Parameter(help="The least that is logged.")] = "info"
 
+    @property
+    def rpc(self) -> tuple[str, int] | None:
+        """Return where gRPC is served, None where it is not asked for."""
+        return None if self.grpc is None else (self.host, self.grpc)
+
 
 def serve(app: AppName, /, *, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> int:
     """Serve an app over HTTP until it is told to stop."""
@@ -56,25 +58,28 @@ def serve(app: AppName, /, *, settings: Annotated[Settings, Parameter(name="*")]
 
 async def _supervise(plan: Plan, settings: Settings) -> int:
     """Serve from a process of its own, which is started again should it end; the socket stays open meanwhile."""
-    admission = compose.admission(plan, settings.folder)
-    listener = bound(settings.host, settings.port, plan.topology.gateway, closed=admission.closed)
-    rpc = None if settings.grpc is None else (settings.host, settings.grpc)
-    door = Door(listener.fileno(), rpc, admission.closed)
-    fleet = compose.fleet(plan, settings.folder, Options(), door)
+    # Only here: one process pays for no distribution.
+    from allotrope.compose.fleets import fleet
+    from allotrope.engines.processes.process import Door
+
+    callers = admission(plan, settings.folder)
+    listener = bound(settings.host, settings.port, plan.topology.gateway, closed=callers.closed)
+    door = Door(listener.fileno(), settings.rpc, callers.closed)
+    units = fleet(plan, settings.folder, Options(), door)
     keep_journal(plan, settings.folder)
     stopping = on_signals(_say)
     try:
-        fleet.start()
-        rising, told = asyncio.create_task(fleet.up()), asyncio.create_task(stopping.wait())
+        units.start()
+        rising, told = asyncio.create_task(units.up()), asyncio.create_task(stopping.wait())
         await asyncio.wait((rising, told), return_when=asyncio.FIRST_COMPLETED)
         if rising.done():
             await rising
-            _say(_greeting(plan, admission, offers_of(plan), listener.getsockname()))
+            _say(_greeting(plan, callers, offers_of(plan), listener.getsockname()))
             await told
         rising.cancel()
         return 0 if rising.done() else INTERRUPTED
     finally:
-        await fleet.close()
+        await units.close()
         listener.close()
         _say("stopped")
 
@@ -86,51 +91,24 @@ async def _serve(plan: Plan, settings: Settings) -> int:
     keep_journal(plan, settings.folder)
     stopping = on_signals(_say)
     try:
-        shown = exposed(host.services.meters, gathered(host)), gauged(gauges(host))
-        gate = compose.gate(host, settings.folder, tracer, shown)
-        listener = bound(settings.host, settings.port, gate.settings, closed=gate.admission.closed)
+        front = gate(host, settings.folder, tracer, shown(host))
+        listener = bound(settings.host, settings.port, front.settings, closed=front.admission.closed)
         if not await started(host, stopping):
             return INTERRUPTED
-        server = Server(gate, listener, GRACE_S)
-        _say(_greeting(plan, gate.admission, gate.offers, listener.getsockname()))
-        async with _grpc(gate, settings):
+        server = Server(front, listener, WORK_S)
+        _say(_greeting(plan, front.admission, front.offers, listener.getsockname()))
+        async with rpc(front, settings.rpc, WORK_S) as port:
+            if port is not None:
+                _say(f"  gRPC     {settings.host}:{port}; `allotrope proto` prints its contract")
             await server.run_until(stopping)
         if host.stopped is not None:
             raise Refused(f"{plan.app.name} has stopped itself: {host.stopped}")
-        finished = await host.drain(GRACE_S)
-        answers = sum(gate.counters.answers.values())
-        _say(f"stopped: {answers:,} requests answered{'; all finished' if finished else ''}")
+        finished = await host.drain(WORK_S)
+        answers = sum(front.counters.answers.values())
+        _say(f"stopped: {many(answers, 'request')} answered{'; all finished' if finished else ''}")
         return 0 if finished else 1
     finally:
         await host.close()
-
-
-@contextlib.asynccontextmanager
-async def _grpc(gate: Gate, settings: Settings) -> AsyncIterator[None]:
-    """Serve gRPC as well, where it is asked for."""
-    if settings.grpc is None:
-        yield
-        return
-    with needs_grpc():
-        from allotrope.gateway.rpc.server import RpcServer
-    server = RpcServer(gate)
-    port = await server.listen(settings.host, settings.grpc)
-    _say(f"  gRPC     {settings.host}:{port}; `allotrope proto` prints its contract")
-    try:
-        yield
-    finally:
-        await server.stop(GRACE_S)
-
-
-@contextlib.contextmanager
-def needs_grpc() -> Iterator[None]:
-    """Say what to install when gRPC is not there."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise Refused(
-            f"gRPC is not installed ({error.name}): python -m pip install 'allotrope[grpc]'"
-        ) from None
 
 
 def _say(text: str) -> None:
@@ -142,12 +120,12 @@ def _greeting(plan: Plan, admission: Admission, paths: Sized, bound_to: tuple[st
     scheme = "https" if plan.topology.gateway.certificate else "http"
     base = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
     keys = admission.keys
-    proof = [f"{len(keys)} keys in {keys.path}"] if keys is not None else []
+    proof = [f"{many(len(keys), 'key')} in {keys.path}"] if keys.there else []
     proof += ["tokens of " + admission.tokens.bearer.issuer] if admission.tokens is not None else []
     lines = [
         f"{plan.app.name} under {plan.name.removesuffix('.toml')}",
-        f"  serves   {base}, {len(paths)} paths; try {base}/docs",
-        f"  opens to {' and '.join(proof) or 'everybody on this machine; `allotrope keys new NAME` makes a key'}",
+        f"  serves   {base}, {many(len(paths), 'path')}; try {base}/docs",
+        f"  opens to {' and '.join(proof) or _OPEN}",
     ]
     lines += [f"  warning  {warning}" for warning in plan.warnings]
     return "\n".join([*lines, "  stop it with Ctrl-C"])

@@ -4,13 +4,16 @@ import asyncio
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from allotrope import compose
+from allotrope.compose.logs import alone, remove
 from allotrope.evidence.inputs import Given
-from allotrope.evidence.runs import Job, run
+from allotrope.evidence.runs import Job, Run, run
 from allotrope.kernel import codec
 from allotrope.kernel.components import App
 from allotrope.kernel.errors import Refused
+from allotrope.runtime.host import Host
 
 REFUSED = 2
 
@@ -21,11 +24,23 @@ def main() -> None:
     job = codec.decode(given.read_bytes(), Job)
     try:
         app = compose.load(job.app)
-        found = asyncio.run(run(job, app, sampled(app), compose.build))
+        found = asyncio.run(tried(job, app))
     except Refused as refused:
         print(refused, file=sys.stderr)
         sys.exit(REFUSED)
     taken.write_bytes(codec.encode(found))
+
+
+async def tried(job: Job, app: App) -> Run:
+    """Return what a job gives; a log on a server is its own, and is removed after it."""
+    plan = alone(compose.planned(app, compose.document(job.preset)), Path(job.folder))
+
+    def build(_app: App, _preset: str, folder: Path, *more: Any) -> Host:
+        return compose.build(app, plan, folder, *more)
+
+    found = await run(job, app, sampled(app), build)
+    await remove(plan)
+    return found
 
 
 def sampled(app: App) -> tuple[Given, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allotrope import compose, launch
+from allotrope.compose.replicas import replica
 from allotrope.engines.processes.fleet import GATEWAY
 from allotrope.engines.processes.nursery import nurse
 from allotrope.engines.processes.post import die_with_parent
@@ -29,9 +30,12 @@ def main() -> None:
         sys.path[:] = [*spec.paths, *(place for place in sys.path if place not in spec.paths)]
     if arguments:
         _serve(spec, arguments)
-    else:
+        return
+    try:
         compose.load(spec.app)
-        nurse(lambda given: _serve(spec, given))
+    except Refused as refused:
+        sys.exit(f"nursery: {refused}")
+    nurse(lambda given: _serve(spec, given))
 
 
 def _serve(spec: Spec, arguments: Sequence[str]) -> None:
@@ -44,7 +48,7 @@ def _serve(spec: Spec, arguments: Sequence[str]) -> None:
             if unit == GATEWAY:
                 runner.run(launch.gateway(spec, address))
             else:
-                runner.run(compose.replica(spec, unit, name, address))
+                runner.run(replica(spec, unit, name, address))
     except Refused as refused:
         print(f"{name}: {refused}", file=sys.stderr)
         sys.exit(2)

@@ -5,6 +5,7 @@ It is the engine that a host holds. Not here: how replicas are kept (`fleet`), a
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import msgspec
 
 from allotrope.engines.processes.fleet import GATEWAY, Fleet
+from allotrope.engines.processes.lines import Canary
 from allotrope.engines.processes.member import Member, Usage
 from allotrope.engines.processes.post import memory_mb
+from allotrope.engines.processes.rollouts import Rollout
 from allotrope.engines.processes.scaling import Scaler
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused, nearest
@@ -32,7 +35,7 @@ class Seen(msgspec.Struct, frozen=True):
 
     unit: str
     name: str
-    state: str  # starting, loading, ready, leaving
+    state: str  # starting, loading, ready, leaving; waits, where there is none for a while
     pid: int
     partitions: tuple[int, ...] = ()
     cpu: float = 0.0
@@ -40,6 +43,10 @@ class Seen(msgspec.Struct, frozen=True):
     calls: int = 0
     starts: int = 1
     age_s: float = 0.0
+    tasks: int = 0  # of its event loop
+    wait_s: float = 0.0  # until its place is filled again
+    said: str = ""  # of the one before it: how it ended, and what it said when that was young
+    release: int = 1
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -49,6 +56,14 @@ class Sight(msgspec.Struct, frozen=True):
     topology: str
     wanted: dict[str, int]  # replicas by unit
     processes: tuple[Seen, ...]
+    canaries: tuple[Canary, ...] = ()
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """What came of a roll: the canary that it has begun, if any, and what there is to know about it."""
+
+    told: str = ""
+    canary: Canary | None = None
 
 
 class Control:
@@ -57,12 +72,16 @@ class Control:
     def __init__(self, fleet: Fleet, lock: Lock) -> None:
         """Open the door with the fleet; `lock` is that of its folder, held until it closes."""
         self.fleet, self.scaler, self.lock = fleet, Scaler(fleet), lock
+        self.rollout = Rollout(fleet)
         self._born, self._usage = monotonic(), Usage()
         methods = {
             "list": self._list,
             "scale": self._scale,
             "roll": self._roll,
             "renew": self._renew,
+            "canary": self._canary,
+            "promote": self._promote,
+            "undo": self._undo,
             "expel": self._expel,
         }
         self._server = Server(methods, {}, fleet.crew.credentials)
@@ -98,12 +117,25 @@ class Control:
 
     async def _list(self, call: Call) -> bytes:
         members = sorted(self.fleet.members.values(), key=lambda m: (self._place(m.unit), m.number, m.life))
+        found = [*map(seen, members), *self._waiting()]
         return codec.encode(
             Sight(
-                self.fleet.plan.app.name, self.fleet.plan.name.removesuffix(".toml"), dict(self.fleet.wanted),
-                (self._host(), *map(seen, members)),
+                self.fleet.plan.app.name, self.fleet.plan.name.removesuffix(".toml"), self._wanted(),
+                (self._host(), *sorted(found, key=lambda process: self._place(process.unit))),
+                tuple(self.fleet.releases.canaries.values()),
             )
         )  # fmt: skip
+
+    def _wanted(self) -> dict[str, int]:
+        beside = self.fleet.releases.beside
+        return {unit: count + beside.get(unit, 0) for unit, count in self.fleet.wanted.items()}
+
+    def _waiting(self) -> Iterator[Seen]:
+        """Yield the places that are empty for a while, since who was there ended young."""
+        for (unit, number), until in self.fleet.waits.items():
+            starts, wait_s = self.fleet.lives[unit, number], max(until - monotonic(), 0.0)
+            said = self.fleet.complaint(unit)
+            yield Seen(unit, f"{unit}-{number}", "waits", 0, starts=starts, wait_s=wait_s, said=said)
 
     def _place(self, unit: str) -> int:
         return list(self.fleet.images).index(unit)
@@ -120,6 +152,7 @@ class Control:
             self._usage.share,
             memory_mb(),
             age_s=monotonic() - self._born,
+            tasks=len(asyncio.all_tasks()),
         )
 
     def _known(self, unit: str) -> None:
@@ -138,7 +171,8 @@ class Control:
         least, most = self.scaler.bounds.get(unit, (1, MOST))
         if not least <= count <= most:
             raise Refused(
-                f"unit `{unit}` is scaled by load between {least} and {most} replicas: its `replicas`"
+                f"unit `{unit}` cannot have {count} replicas: by `replicas` in {self.fleet.plan.name} load "
+                f"scales it between {least} and {most}; ask for one of these, or change it there"
             )
         if unit in self.fleet.rolling:
             raise Refused(f"unit `{unit}` is being rolled; scale it when that is over", 1.0)
@@ -153,12 +187,31 @@ class Control:
     async def _roll(self, call: Call) -> bytes:
         unit = codec.decode(call.payload, str)
         self._known(unit)
-        await self.fleet.roll(unit)
+        told = await self.rollout.roll(unit)
+        return codec.encode(Begun(told, self.fleet.releases.canaries.get(unit)))
+
+    async def _canary(self, call: Call) -> bytes:
+        unit, share = codec.decode(call.payload, tuple[str, float])
+        self._known(unit)
+        if unit == GATEWAY:
+            raise Refused("the gateway is one process, since it alone gives the order; roll it, or a unit")
+        told = await self.rollout.begin(unit, share)
+        return codec.encode(Begun(told, self.fleet.releases.canaries[unit]))
+
+    async def _promote(self, call: Call) -> bytes:
+        unit = codec.decode(call.payload, str)
+        self._known(unit)
+        await self.rollout.promote(unit)
         return b""
+
+    async def _undo(self, call: Call) -> bytes:
+        unit = codec.decode(call.payload, str)
+        self._known(unit)
+        return codec.encode(await self.rollout.undo(unit))
 
     async def _renew(self, call: Call) -> bytes:
         """Start what comes from now on from the code as it is now."""
-        self.fleet.launcher.nursery.renew()
+        self.fleet.launcher.renew()
         return b""
 
 
@@ -169,7 +222,8 @@ def seen(member: Member) -> Seen:
     state = "leaving" if member.leaving else state if member.up else "starting"
     return Seen(
         member.unit, member.name, state, pid, tuple(sorted(member.partitions)), member.usage.share, vital.memory_mb,
-        vital.calls, member.life, monotonic() - member.born,
+        vital.calls, member.life, monotonic() - member.born, vital.tasks, said=member.before,
+        release=member.release,
     )  # fmt: skip
 
 

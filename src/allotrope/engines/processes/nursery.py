@@ -1,4 +1,4 @@
-"""The nursery: one process that has imported the app, and forks a replica whenever the fleet asks for one.
+"""The nursery: a process for each release that has imported the app, and forks a replica when the fleet asks for one.
 
 A fork costs milliseconds and shares the memory of what was imported. It is safe only while the nursery has one thread,
 which it checks before each; if it has more, it says so and the fleet starts a process of its own.
@@ -15,11 +15,11 @@ import select
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from allotrope.engines.processes.devices import VISIBLE
+from allotrope.engines.devices import VISIBLE
 from allotrope.engines.processes.post import die_with_parent
 
 logger = logging.getLogger("allotrope.fleet")
@@ -138,27 +138,37 @@ class Brood:
 
 
 class Nursery:
-    """The fleet's side: asks for forks, and hears how they end."""
+    """The fleet's side: asks for forks, and hears how they end. A release is one import of the app, by number."""
 
-    def __init__(self, command: Sequence[str], log: Path, files: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, files: tuple[int, ...] = (), newest: int = 1
+    ) -> None:
         """Start nothing before the first fork is wanted; what it forks has these open files as well."""
         self.command, self.log, self.files = command, log, files
-        self._brood: Brood | None = None  # of which the next is forked
+        self.newest = newest  # release
+        self._forking: dict[int, Brood] = {}  # by release, of which more may be forked
         self._broods: set[Brood] = set()
         self._turn = asyncio.Lock()
-        self.fit = sys.platform == "linux"
+        self._unfit: set[int] = set()  # releases of which nothing can be forked
+
+    def fit(self, release: int) -> bool:
+        """Return whether a release can be forked, as far as is known."""
+        return sys.platform == "linux" and release not in self._unfit
 
     async def fork(
-        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, release: int
     ) -> Forked | None:
-        """Return a new process, or None when it has to be started in another way."""
+        """Return a new process of a release, or None when it has to be started in another way."""
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
         async with self._turn:
-            if not self.fit:
+            if not self.fit(release):
                 return None
-            if self._brood is None or self._brood.ended:
-                self._brood = await self._started()
-            brood = self._brood
+            brood = self._forking.get(release)
+            if brood is None or brood.ended:
+                if release != self.newest:  # what it had imported is gone with it
+                    self._unfit.add(release)
+                    return None
+                brood = self._forking[release] = await self._started()
             try:
                 child = await brood.ask(order)
             except ConnectionError:  # its end was not noticed yet: the next one may have more luck
@@ -169,8 +179,8 @@ class Nursery:
                 logger.warning(words, FORK_S, self.log)
                 brood.dismiss()
                 child = None
-            if brood is self._brood:  # else what was found of it says nothing of a newer one
-                self.fit = child is not None
+            if child is None:
+                self._unfit.add(release)
             return child
 
     async def _started(self) -> Brood:
@@ -185,11 +195,18 @@ class Nursery:
         brood.hearing.add_done_callback(lambda _: self._broods.discard(brood))
         return brood
 
-    def renew(self) -> None:
-        """Fork from a new import of the app from now on; the former one stays until those that it forked have ended."""
-        if self._brood is not None and self._brood.process.stdin is not None:
-            self._brood.process.stdin.close()
-        self._brood, self.fit = None, sys.platform == "linux"
+    def renew(self) -> int:
+        """Return a new release: the app as it will be imported for its first fork."""
+        self.newest += 1
+        return self.newest
+
+    def keep(self, releases: Iterable[int]) -> None:
+        """Fork no others from now on; their processes stay until those that they forked have ended."""
+        kept = {self.newest, *releases}
+        for release in [release for release in self._forking if release not in kept]:
+            brood = self._forking.pop(release)
+            if brood.process.stdin is not None:
+                brood.process.stdin.close()
 
     async def close(self) -> None:
         """End it, and with it all that it has forked."""

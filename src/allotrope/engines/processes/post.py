@@ -38,6 +38,7 @@ class Vital(msgspec.Struct, frozen=True, array_like=True):
     cpu_s: float
     memory_mb: float
     calls: int = 0  # in work or waiting, queries as well
+    tasks: int = 0  # of its event loop
 
 
 class Charge(Protocol):
@@ -87,7 +88,8 @@ class Post:
             self.leaving.set()
         ready = station.loaded and not station.broken
         running, calls = sum(station.busy.values()), max(self.calls() - 1, 0)  # without this one
-        return Letter(codec.encode(Vital(version, ready, running, process_time(), memory_mb(), calls)))
+        vital = Vital(version, ready, running, process_time(), memory_mb(), calls, len(asyncio.all_tasks()))
+        return Letter(codec.encode(vital))
 
     async def _leave(self, letter: Letter, left_s: float | None) -> Letter:
         self.leaving.set()

@@ -1,7 +1,6 @@
 """A process of a unit, from the inside: it listens, answers, and ends when it is told to or left alone."""
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -11,11 +10,10 @@ import msgspec
 from allotrope.engines.processes.lines import Lines, server
 from allotrope.engines.processes.post import Charge, Post, beating
 from allotrope.planning.documents import Document
+from allotrope.runtime.doors.graces import WORK_S
 from allotrope.runtime.sites.wire import Served
 from allotrope.runtime.telemetry.sinks import Collector
 from allotrope.transports.frames.security import Credentials
-
-GRACE_S = 10.0
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -93,13 +91,12 @@ async def served(
     waits = {loop.create_task(post.leaving.wait()), loop.create_task(post.forlorn())}
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        await listening.drain(GRACE_S if post.leaving.is_set() else 0.0)
+        await listening.drain(WORK_S if post.leaving.is_set() else 0.0)
     finally:
         over.set()
         for task in (*waits, *carrying):
             task.cancel()
-        for each in beside.all():
-            with contextlib.suppress(Exception):  # they are for looking: they must not keep it from ending
-                await each.close()
+        closing = (each.close() for each in beside.all())
+        await asyncio.gather(*closing, return_exceptions=True)  # they must not keep it from ending
         await station.close()
         lines.close()

@@ -66,7 +66,7 @@ class Scaler:
 
     def load(self, unit: str) -> float:
         """Return the share in use of what the replicas may use: of CPU time or of places for calls, the larger."""
-        there = [m for m in self.fleet.members.values() if m.unit == unit and m.up and m.vital.ready]
+        there = [m for m in self.fleet.of(unit) if m.up and m.vital.ready and not m.beside]
         if not there:
             return 0.0
         cpu = sum(member.usage.share for member in there) / self.fleet.plan.topology.unit[unit].cpu

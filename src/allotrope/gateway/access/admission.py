@@ -23,12 +23,12 @@ _MARKED = f"Bearer {MARK}".encode()
 class Admission:
     """Who and how much, for one gateway."""
 
-    def __init__(self, settings: Gateway, keys: Keys | None, tokens: Tokens | None) -> None:
-        """Without keys and tokens everybody may come in: the server then binds to this machine only."""
+    def __init__(self, settings: Gateway, keys: Keys, tokens: Tokens | None) -> None:
+        """Without a file of keys and tokens everybody may come in: the server then binds to this machine only."""
         self.keys, self.tokens = keys, tokens
         self.buckets = Buckets(settings.caller, settings.tenant)
         self.turnstile = Turnstile(settings.inflight, settings.queue)
-        self._anybody = anybody() if keys is None and tokens is None else None
+        self._anybody = anybody() if tokens is None and not keys.there else None
         self._origins = frozenset(settings.cors)
         self._held: dict[str, int] = {}  # requests in flight of tenants that have a limit of their own
 
@@ -49,7 +49,7 @@ class Admission:
             key = given[7:]
         elif (key := headers.get(b"x-api-key", b"")) == b"":
             raise denied("this needs an API key or a token")
-        caller = self.keys.caller(key.decode("latin-1")) if self.keys is not None else None
+        caller = self.keys.caller(key.decode("latin-1"))
         if caller is None:
             raise denied("this API key is not known, or was revoked")
         return caller
@@ -113,9 +113,10 @@ class Admission:
                 del self._held[caller.tenant]
 
     def refresh(self) -> None:
-        """Take note of keys that were made or revoked."""
-        if self.keys is not None:
-            self.keys.refresh()
+        """Take note of keys that were made or revoked. The first one closes the door, and nothing opens it again."""
+        if self._anybody is not None and self.keys.there:
+            self._anybody = None  # before it is read: one that cannot be is no reason to let everybody in
+        self.keys.refresh()
 
     def _check_local(self, headers: Headers) -> None:
         """Refuse what a page of another site has sent: without keys, only its being here speaks for a caller."""

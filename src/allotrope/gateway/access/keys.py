@@ -49,6 +49,11 @@ class Keys:
         self._kept: dict[str, tuple[bytes, bytes, Caller]] = {}
         self.refresh()
 
+    @property
+    def there(self) -> bool:
+        """Return whether the file is there, readable or not."""
+        return _stamp(self.path) is not None
+
     def refresh(self) -> None:
         """Read the file again when it has changed. A caller stays the same while its entry does."""
         seen = _stamp(self.path)

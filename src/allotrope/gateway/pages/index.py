@@ -30,7 +30,7 @@ class Page(NamedTuple):
 class Sources(NamedTuple):
     """Where the pages have it from."""
 
-    described: bytes
+    described: Callable[[], bytes]
     metrics: Callable[[], bytes]
     ready: Callable[[], bool]
 
@@ -50,7 +50,7 @@ def pages_of(sources: Sources, opened: tuple[str, ...]) -> dict[str, Page]:
         "/health/live": Page("health", json, lambda: (200, b'{"status":"live"}'), open=True),
         "/health/ready": Page("health", json, ready, open=True),
         "/metrics": Page("metrics", text, lambda: (200, sources.metrics()), "metrics" in opened),
-        "/openapi.json": Page("docs", json, lambda: (200, sources.described), "docs" in opened),
+        "/openapi.json": Page("docs", json, lambda: (200, sources.described()), "docs" in opened),
         "/docs": Page("docs", b"text/html; charset=utf-8", file("docs.html"), open=True, fields=_SHUT),
         "/docs.js": Page("docs", b"text/javascript; charset=utf-8", file("docs.js"), open=True, fields=_SHUT),
         "/docs.css": Page("docs", b"text/css; charset=utf-8", file("docs.css"), open=True, fields=_SHUT),

@@ -116,8 +116,8 @@ class _Paths:
         self.titles = [offer.title for offer in offers if offer.operation is not None and not offer.streams]
 
     def path(self, path: str, offer: Offer) -> Schema:
-        body = _several(self.titles) if offer.kind == "aggregate" else self.schemas.of(offer.shape)
-        fields = () if offer.kind == "aggregate" else msgspec.structs.fields(offer.shape)
+        body = _several(self.titles) if offer.kind == "bundle" else self.schemas.of(offer.shape)
+        fields = () if offer.kind == "bundle" else msgspec.structs.fields(offer.shape)
         found = {"post": self.asked(path, offer)}
         found["post"]["requestBody"] = {
             "required": any(field.required for field in fields),
@@ -199,7 +199,7 @@ _ENDED = {
     "command": "Its effect is kept; the answer.",
     "event": "It is kept; the number that it got.",
     "facade": "How each part ended.",
-    "aggregate": "How each part ended.",
+    "bundle": "How each part ended.",
 }
 
 

@@ -14,8 +14,9 @@ from msgspec import inspect as mi
 
 from allotrope.gateway.offers import Offer
 from allotrope.gateway.rpc.forms import Forms
-from allotrope.gateway.values import array_of, shown_array
+from allotrope.gateway.values import shown_array
 from allotrope.kernel.codec import is_array
+from allotrope.runtime.doors.arrays import array_of
 
 _LABELS = {FieldDescriptorProto.LABEL_REPEATED: "repeated "}
 

@@ -63,6 +63,15 @@ def unfit(running: Contract, own: Contract) -> tuple[Change, ...]:
     return () if back else refused
 
 
+def lasting(running: Contract, own: Contract) -> tuple[Change, ...]:
+    """Return the changes after which the release that runs cannot read what this one has written.
+
+    What an operation has come to read is none of them.
+    """
+    titles = {f"{name}.{title}" for name, face in own.components.items() for title in face.operations}
+    return tuple(c for c in compared(running, own) if c.order == "readers first" and c.place not in titles)
+
+
 def disagreements(runs: Known, own: Known, mine: Iterable[str]) -> tuple[Change, ...]:
     """Return each change for which the app that runs a unit and the unit's own cannot work together.
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from allotrope.planning.contracts.contract import Contract, Face, Offer
+from allotrope.planning.contracts.contract import Contract, Face, Signature
 from allotrope.planning.contracts.grammar import Node, parsed
 from allotrope.planning.contracts.shapes import Member, Shape
 
@@ -106,16 +106,16 @@ class _Comparison:
         added = new.operations.keys() - old.operations.keys()
         for title in added:
             self.note(f"{name}.{title}", "is new", "provider first", "a caller of it needs it there")
-        for title, offer in old.operations.items():
+        for title, signature in old.operations.items():
             if title in new.operations:
-                self.offer(f"{name}.{title}", offer, new.operations[title])
+                self.signature(f"{name}.{title}", signature, new.operations[title])
             else:
                 self.gone(f"{name}.{title}", added, "its callers are refused")
 
-    def offer(self, place: str, old: Offer, new: Offer) -> None:
+    def signature(self, place: str, old: Signature, new: Signature) -> None:
         for what, one, other in (
             ("kind", old.kind, new.kind),
-            ("key", old.key, new.key),
+            ("key", *(offer.key if offer.kind == "command" else "" for offer in (old, new))),
             ("way to answer", _way(old), _way(new)),
         ):
             if one != other:
@@ -127,6 +127,8 @@ class _Comparison:
                     why,
                     "add an operation beside it",
                 )
+        if old.kind == new.kind == "query" and old.key != new.key:
+            self.note(place, f"its key is {new.key or 'none'} now", "any order", "a canary chooses by it")
         if old.repeatable and not new.repeatable:
             self.note(
                 place, "is not repeatable any more", "refused", "callers may ask twice", "add one beside it"
@@ -140,7 +142,7 @@ class _Comparison:
         self.parameters(place, old.parameters, new.parameters)
         self.kind(f"{place}, its answer", old.result, new.result, whole=True)
 
-    def faults(self, place: str, old: Offer, new: Offer) -> None:
+    def faults(self, place: str, old: Signature, new: Signature) -> None:
         for fault in sorted({*new.faults} - {*old.faults}):
             why = "who does not know it sees Failed instead"
             self.note(place, f"raises {fault} too", "refused", why, "add an operation beside it")
@@ -365,5 +367,5 @@ class _Comparison:
         self.note(place, what, "refused", why, "keep the default, or raise the event's version")
 
 
-def _way(offer: Offer) -> str:
-    return "stream" if offer.streams else "one answer"
+def _way(signature: Signature) -> str:
+    return "stream" if signature.streams else "one answer"

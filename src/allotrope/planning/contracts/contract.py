@@ -25,7 +25,7 @@ FOREIGN = "__foreign__"  # the attribute of a component that stands for one of a
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     """A query or a command. Parameters travel by their place."""
 
     kind: Literal["query", "command"]
@@ -52,7 +52,7 @@ class Face(msgspec.Struct, frozen=True, omit_defaults=True):
     """A component as others see it; of a view, its figures."""
 
     hash: str = ""
-    operations: dict[str, Offer] = {}
+    operations: dict[str, Signature] = {}
     handlers: dict[str, Handler] = {}
     publishes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -191,14 +191,14 @@ def _parameters(operation: Operation) -> list[tuple[str, Any, Any]]:
 
 
 def _face(component: Component, named: dict[Any, str], reads: dict[str, tuple[str, ...]]) -> Face:
-    offers = {
-        o.name: _offer(o, named, reads[o.title])
+    signatures = {
+        o.name: _signature(o, named, reads[o.title])
         for o in component.operations
         if o.kind in ("query", "command")
     }
     tables = {field.name: spelled(get_args(field.kind)[0], named) for field in component.needs("table")}
     face = Face(
-        operations=offers,
+        operations=signatures,
         handlers={o.name: _handler(o, named) for o in component.operations if o.sources},
         publishes=_told(component.publishes(), named),
         takes=_told(component.sources(), named),
@@ -211,13 +211,13 @@ def _told(events: tuple[type[Event], ...], named: dict[Any, str]) -> tuple[str, 
     return tuple(sorted({named[kind] for kind in events if kind is not Tick}))
 
 
-def _offer(operation: Operation, named: dict[Any, str], reads: tuple[str, ...]) -> Offer:
+def _signature(operation: Operation, named: dict[Any, str], reads: tuple[str, ...]) -> Signature:
     empty = inspect.Parameter.empty
     parameters = [
         Member(name, spelled(kind, named), "" if default is empty else literal(default, named))
         for name, kind, default in _parameters(operation)
     ]
-    return Offer(
+    return Signature(
         kind=cast(Any, operation.kind),
         parameters=tuple(parameters),
         result=spelled(operation.result(), named),
@@ -256,8 +256,8 @@ def _reached(contract: Contract, face: Face) -> dict[str, Shape]:
         *face.publishes,
         *face.takes,
     ]
-    texts += [member.type for offer in face.operations.values() for member in offer.parameters]
-    texts += [fault for offer in face.operations.values() for fault in offer.faults]
+    texts += [member.type for signature in face.operations.values() for member in signature.parameters]
+    texts += [fault for signature in face.operations.values() for fault in signature.faults]
     shapes, found = contract.shapes, dict[str, Shape]()
     while texts:
         for name in _NAME.findall(texts.pop()):

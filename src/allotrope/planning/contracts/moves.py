@@ -4,16 +4,19 @@ Not here: moving it while it serves.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from allotrope.planning.contracts.changes import Change
 from allotrope.planning.plans import Plan
 
 _LEVELS = ("none", "process", "power")
+_LATER = "it counts from the next start of the app on"
+_SIZES = ("replicas", "cpu", "memory_mb", "gpu", "sidecars", "foreign", "python", "app")  # of a unit
 
 
 def moved(old: Plan, new: Plan) -> tuple[Change, ...]:
     """Return what differs between the topologies of two plans of one app, in the order of places."""
-    return tuple(sorted([*_kept(old, new), *_placed(old, new), *_tuned(old, new)]))
+    return tuple(sorted([*_kept(old, new), *_placed(old, new), *_sized(old, new), *_tuned(old, new)]))
 
 
 def _kept(old: Plan, new: Plan) -> Iterator[Change]:
@@ -52,6 +55,25 @@ def _placed(old: Plan, new: Plan) -> Iterator[Change]:
             yield Change(
                 f"edge {edge}", f"`{one}` became `{other}`", "any order", "the same calls, another way"
             )
+
+
+def _sized(old: Plan, new: Plan) -> Iterator[Change]:
+    units = old.topology.unit, new.topology.unit
+    for name in sorted(units[0].keys() & units[1].keys()):
+        one, other = units[0][name], units[1][name]
+        for field in _SIZES:
+            before, after = getattr(one, field), getattr(other, field)
+            if before != after:
+                what = f"{field} {_spelled(before)} became {_spelled(after)}"
+                yield Change(f"unit {name}", what, "any order", _LATER)
+        if one.environment != other.environment:  # values may be secret
+            yield Change(f"unit {name}", "environment is another", "any order", _LATER)
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(str, value)) if value and isinstance(value[0], int) else str(list(value))
+    return repr(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _tuned(old: Plan, new: Plan) -> Iterator[Change]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 from allotrope.kernel.errors import Refused
-from allotrope.planning.contracts.contract import Contract, Face, Handler, Offer
+from allotrope.planning.contracts.contract import Contract, Face, Handler, Signature
 from allotrope.planning.contracts.grammar import Node, check_default, parsed
 from allotrope.planning.contracts.shapes import UNKNOWN, Member, Shape
 
@@ -61,14 +61,14 @@ def module_of(contract: Contract, owners: Owners = _NOBODY, *, runs: bool = Fals
 
 def _check(contract: Contract) -> None:
     shapes = contract.shapes
-    offers = [o for face in contract.components.values() for o in face.operations.values()]
+    signatures = [o for face in contract.components.values() for o in face.operations.values()]
     members = [m for shape in shapes.values() for m in shape.fields] + [
-        m for o in offers for m in o.parameters
+        m for o in signatures for m in o.parameters
     ]
     names = [*shapes, *contract.components, *(m.name for m in members)]
-    names += [word for o in offers for title in o.reads for word in title.split(".")]
+    names += [word for o in signatures for title in o.reads for word in title.split(".")]
     names += [o for face in contract.components.values() for o in (*face.operations, *face.handlers)]
-    names += [*(fault for o in offers for fault in o.faults), *(o.key for o in offers if o.key)]
+    names += [*(fault for o in signatures for fault in o.faults), *(o.key for o in signatures if o.key)]
     names += [shape.key for shape in shapes.values() if shape.key]
     names += [value for shape in shapes.values() for value in shape.values]
     for name in names:
@@ -87,7 +87,7 @@ def _check(contract: Contract) -> None:
     names_taken = {name for handler in handlers for name in handler.takes} - {*contract.events}
     if names_taken:
         raise Refused(f"contract of {contract.app!r:.80}: takes {min(names_taken)!r:.80}, which it lacks")
-    for text in [*(m.type for m in members), *(o.result for o in offers), *(h.result for h in handlers)]:
+    for text in [*(m.type for m in members), *(o.result for o in signatures), *(h.result for h in handlers)]:
         if unknown := {*parsed(text).names()} - {*shapes}:
             raise Refused(
                 f"contract of {contract.app!r:.80}: `{text:.80}` names {min(unknown)!r}, which it lacks"
@@ -216,13 +216,15 @@ def _component(app: str, name: str, face: Face, handlers: Mapping[str, Handler])
     yield f'    """{name} of app `{app}`, which runs elsewhere: here are the faces of its operations."""'
     yield ""
     yield f'    __foreign__ = ("{app}", "{face.hash}")'
-    if kept := {title: offer.reads for title, offer in sorted(face.operations.items()) if offer.reads}:
+    if kept := {
+        title: signature.reads for title, signature in sorted(face.operations.items()) if signature.reads
+    }:
         yield "    __reads__ = {"
         yield from (f'        "{title}": {reads!r},'.replace("'", '"') for title, reads in kept.items())
         yield "    }"
-    for title, offer in sorted(face.operations.items()):
+    for title, signature in sorted(face.operations.items()):
         yield ""
-        yield from (f"    {line}" for line in _operation(f"{name}.{title}", offer))
+        yield from (f"    {line}" for line in _operation(f"{name}.{title}", signature))
     for title, handler in sorted(handlers.items()):
         yield ""
         yield from (f"    {line}" for line in _handler(f"{name}.{title}", handler))
@@ -239,16 +241,16 @@ def _handler(title: str, handler: Handler) -> Iterator[str]:
     yield f'    raise Refused("{title} runs elsewhere")'
 
 
-def _operation(title: str, offer: Offer) -> Iterator[str]:
-    options = [f"key={offer.key!r}"] if offer.key else []
-    options += [f"faults=({', '.join(offer.faults)},)"] if offer.faults else []
-    options += ["repeatable=False"] if not offer.repeatable else []
-    bare = offer.kind == "query" and not options
-    yield f"@{offer.kind}" if bare else f"@{offer.kind}({', '.join(options)})"
-    given = [_member(member, set()) for member in offer.parameters]
-    result = annotation(parsed(offer.result))
-    answer = f"AsyncIterator[{result}]" if offer.streams else result
+def _operation(title: str, signature: Signature) -> Iterator[str]:
+    options = [f"key={signature.key!r}"] if signature.key else []
+    options += [f"faults=({', '.join(signature.faults)},)"] if signature.faults else []
+    options += ["repeatable=False"] if not signature.repeatable else []
+    bare = signature.kind == "query" and not options
+    yield f"@{signature.kind}" if bare else f"@{signature.kind}({', '.join(options)})"
+    given = [_member(member, set()) for member in signature.parameters]
+    result = annotation(parsed(signature.result))
+    answer = f"AsyncIterator[{result}]" if signature.streams else result
     yield f"async def {title.rpartition('.')[2]}({', '.join(['self', *given])}) -> {answer}:"
     yield f'    raise Refused("{title} runs elsewhere; put a proxy, or an object of your own, in its place")'
-    if offer.streams:
+    if signature.streams:
         yield "    yield  # a generator, so that it streams"

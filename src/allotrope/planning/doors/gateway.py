@@ -1,6 +1,6 @@
 """Whether the door of an app to the network names what is there, and can be kept. Units and edges: see `layout`."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from allotrope.kernel.errors import nearest
 from allotrope.planning.documents import Document, Finding, finding
@@ -10,7 +10,9 @@ from allotrope.planning.topology import Topology
 _SIGNED = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
-def gateway_faults(facts: Facts, topology: Topology, document: Document) -> Iterator[Finding]:
+def gateway_faults(
+    facts: Facts, topology: Topology, document: Document, units: Collection[str]
+) -> Iterator[Finding]:
     """Yield a fault for each line of the gateway that names what is not there or cannot be kept."""
     gateway = topology.gateway
     operations = {
@@ -35,10 +37,10 @@ def gateway_faults(facts: Facts, topology: Topology, document: Document) -> Iter
             )
     for unit, share in gateway.canary.items():
         place = document.place("gateway", "canary", unit)
-        if unit not in topology.unit:
-            yield finding(place, f"canary `{unit}` is no unit. {nearest(unit, topology.unit)}")
-        if not 0 <= share <= 1:
-            yield finding(place, f"canary `{unit}` has the share {share}; it lies between 0 and 1")
+        if unit not in units:
+            yield finding(place, f"canary `{unit}` is no unit. {nearest(unit, units)}")
+        if not 0 < share <= 1:
+            yield finding(place, f"canary `{unit}` has the share {share}; it lies over 0 and is at most 1")
     for fault, status in gateway.status.items():
         place = document.place("gateway", "status", fault)
         if fault not in faults:

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -30,6 +31,7 @@ from allotrope.runtime.telemetry.meters import Meter
 from allotrope.runtime.telemetry.secrets import mask
 from allotrope.runtime.tracing import Tracer
 
+RAISED = (Exception, SystemExit, asyncio.CancelledError)  # by a body, unless its own task is cancelled
 PASSED_ON = (Refused, Failed, Lost)  # already say where they come from
 
 
@@ -72,7 +74,7 @@ class Door:
         self.exact_result = check((("v", self.result),))
         self.only = _message(self.kinds[0][1]) if self.arity == 1 else Door
         self.body: Callable[..., Any]
-        self.far = body is not None
+        self.far = self.meter.far = body is not None
         if body is not None:  # of another process, which has threads and batches of its own
             self.body = body
             return
@@ -125,15 +127,15 @@ class Door:
             for value, (name, kind) in zip(given, self.kinds, strict=True)
         )
 
-    def decoded(self, body: bytes) -> tuple[Any, ...]:
+    def decoded(self, body: bytes | msgspec.Raw) -> tuple[Any, ...]:
         """Return the arguments that `body` holds, as an envelope carries them: an array, by their places.
 
         One that an older version did not know has its default; one that a newer version has added is passed over.
         """
-        return msgspec.structs.astuple(codec.decode(body, self._carrier))
+        return msgspec.structs.astuple(self._read(body))
 
     @functools.cached_property
-    def _carrier(self) -> type[msgspec.Struct]:
+    def _read(self) -> Callable[[bytes | msgspec.Raw], Any]:
         found = inspect.signature(self.operation.body).parameters
         fields = [
             (name, kind)
@@ -141,16 +143,18 @@ class Door:
             else (name, kind, default)
             for name, kind in self.kinds
         ]
-        return msgspec.defstruct(self.name, fields, array_like=True, kw_only=True, gc=False)
+        carrier = msgspec.defstruct(self.name, fields, array_like=True, kw_only=True, gc=False)
+        return codec.decoder(carrier).decode
 
-    def failure(self, error: Exception | SystemExit) -> Exception:
+    def failure(self, error: Exception | SystemExit | asyncio.CancelledError) -> Exception:
         """Return the error as the caller sees it, the same over any link: declared faults and our own pass through."""
         self.meter.fail(error)
         if isinstance(error, PASSED_ON) or (
             isinstance(error, Fault) and type(error) in self.operation.faults
         ):
             return error
-        failed = Failed(self.component, self.name, mask(f"{type(error).__name__}: {error}"))
+        said = str(error) or "what it awaited was cancelled" * isinstance(error, asyncio.CancelledError)
+        failed = Failed(self.component, self.name, mask(f"{type(error).__name__}: {said}"))
         failed.__cause__ = error
         return failed
 
@@ -171,7 +175,9 @@ class Door:
             if tape is not None:
                 tape.append((self.title, arguments, answer))
             return answer
-        except (Exception, SystemExit) as error:  # a component does not end the process of others
+        except RAISED as error:  # a component does not end the process of others
+            if isinstance(error, asyncio.CancelledError) and stopped():
+                raise
             failure = self.failure(error)
             if tape is not None and not isinstance(failure, Lost):  # of which nothing was learned
                 tape.append((f"{self.title}!", arguments, raised(failure)))
@@ -195,6 +201,8 @@ class Door:
 
     async def _admitted(self, call: Call, arguments: tuple[Any, ...], tape: list[Any] | None) -> float:
         """Return when it starts, once a place is taken; the way of a call that must wait or comes too late."""
+        waiting = self.meter.waiting
+        waiting.append(came := time.time())
         try:
             if call.deadline <= perf_counter():
                 raise self.failure(Expired(f"{self.title}: the deadline passed before it could start"))
@@ -203,13 +211,15 @@ class Door:
             if tape is not None:
                 tape.append((f"{self.title}!", arguments, raised(error)))
             raise
+        finally:
+            waiting.remove(came)
         return perf_counter()
 
     def derived(self, parent: Call | None) -> Call:
         """Return the call of a query made by `parent`: same origin and deadline, no effect of its own."""
         operation, services = self.operation, self.services
         if parent is None:
-            trace = services.tracer.root(operation.title)
+            trace = services.tracer.root(self.title)
             call = Call(operation.component, operation.name, LAST_ORIGIN, "", services.now(), trace=trace)
         else:
             trace = None if parent.trace is None else services.tracer.child(parent.trace, operation.title)
@@ -228,6 +238,9 @@ class Door:
             parent is None or parent.trace is not None or not self.short or named or len(given) != self.arity
             or (type(given[0] if given else None) is not self.only and not self.exact_arguments(given))
         ):  # fmt: skip
+            plain = not named and len(given) == self.arity and (parent is None or parent.effect is None)
+            if plain and self.exact_arguments(given):
+                return self.watched(parent, given)
             return self._asked(parent, given, named)
         call = Call(
             self.component, self.name, parent.origin, parent.path, parent.at, parent.deadline,
@@ -295,7 +308,9 @@ class Door:
                 yield self._conformed(piece)
         except StopAsyncIteration:
             return
-        except Exception as error:
+        except RAISED as error:
+            if isinstance(error, asyncio.CancelledError) and stopped():
+                raise
             status, failure = type(error).__name__, self.failure(error)
             raise failure from failure.__cause__
         finally:
@@ -312,6 +327,12 @@ def _outright(body: Callable[..., Any], *arguments: Any) -> Any:
         return body(*arguments)
     except StopIteration as error:
         raise RuntimeError("StopIteration: next() found nothing") from error
+
+
+def stopped() -> bool:
+    """Return whether somebody has cancelled the task that runs; else a body has raised what says so."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _message(kind: Any) -> type:

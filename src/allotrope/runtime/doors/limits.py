@@ -75,17 +75,27 @@ class Budget:
         return True
 
 
+class Gone(Lost):
+    """Lost, since the process that had it has ended. `ours`: somebody on our side has ended it."""
+
+    def __init__(self, message: str, *, killed: bool = False, ours: bool = False) -> None:
+        super().__init__(message)
+        self.killed, self.ours = killed, ours  # `killed`: by SIGKILL, which anybody may send at any time
+
+
 def repeating(ask: Callable[..., Awaitable[Any]], budget: Budget) -> Callable[..., Awaitable[Any]]:
     """Return a query that asks again when its answer was Lost on the way, within the budget and the deadline."""
 
     async def asked(*given: Any, **named: Any) -> Any:
         budget.earn()
+        ends = 0
         while True:
             try:
                 return await ask(*given, **named)
-            except Lost:
+            except Lost as error:
                 call = current.get()
-                if (call is not None and perf_counter() >= call.deadline) or not budget.spend():
+                ends += isinstance(error, Gone)  # twice: it may be what ends them, and there are not many
+                if (call is not None and perf_counter() >= call.deadline) or ends > 1 or not budget.spend():
                     raise
 
     return asked

@@ -72,7 +72,7 @@ class Ended(msgspec.Struct):
             return Outcome(arguments, failure=(error.component, error.operation, error.cause))
         return Outcome(arguments, refusal=mask(str(error)))
 
-    def record(self) -> Record:
+    def record(self, release: int = 0) -> Record:
         """Return its decision record."""
         envelope, operation = self.delivery.envelope, self.delivery.route.operation
         body = envelope.body or codec.encode(self.delivery.value)
@@ -82,6 +82,7 @@ class Ended(msgspec.Struct):
             "answer": b"" if self.error else codec.encode(self.answer),
             "error": "" if self.error is None else mask(f"{type(self.error).__name__}: {self.error}"),
             "attempts": self.attempts,
+            "release": release,
         }
         return record_of(operation, self.call, body, self.events, facts)
 

@@ -14,6 +14,7 @@ from allotrope.kernel import codec
 from allotrope.kernel.calls import NEVER, Call, Effect
 from allotrope.kernel.errors import Expired, Failed, Lost, Overloaded
 from allotrope.kernel.messages import Fault
+from allotrope.planning.traits import largest_bytes
 from allotrope.runtime.doors.dispatch import Door
 from allotrope.runtime.doors.limits import check_steps
 from allotrope.runtime.effects.ended import Child, Ended, request_name, stored
@@ -45,6 +46,7 @@ class Effects:
         self._plain = not self._encoded and self._disturbance is None  # nothing is kept, nobody watches
         self._shared, self._lease = parts.shared, parts.lease
         self._races = {name: Races() for name, c in parts.plan.app.components.items() if c.needs("table")}
+        self._largest = largest_bytes(parts.plan.topology)  # of one event, as its log takes them
         parts.services.once = self.once
 
     async def take(self, flow: Flow, delivery: Delivery) -> list[Child]:
@@ -68,11 +70,6 @@ class Effects:
                 check_steps(call, answer)
             except Exception as raised:
                 error = raised
-            except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is None or task.cancelling():
-                    raise
-                # Nobody asked this flow to stop: something that the body awaited was cancelled.
-                error = Failed(route.component, route.operation.name, "what it awaited was cancelled")
             finally:
                 if races is not None:
                     races.active.remove(effect)
@@ -98,6 +95,15 @@ class Effects:
         if effect.writes and races is not None:
             await self._written(ended, races)
         return [] if answer is None else self._children(ended)
+
+    async def give_up(self, flow: Flow, delivery: Delivery, cause: str) -> list[Child]:
+        """Commit that a delivery has failed, without running it: each attempt has ended the process that made it."""
+        mark = -1 if self._shared is None else self._shared.mark()
+        call, _ = self._call(flow, delivery)
+        error = Failed(delivery.route.component, delivery.route.operation.name, cause)
+        if call.trace is not None:
+            self._traced(call, error)
+        return await self._kept(flow, Ended(delivery, call, None, error, ATTEMPTS, mark))
 
     async def _late(self, waits: int, call: Call, error: Exception) -> None:
         if waits % 16 == 0:
@@ -137,14 +143,15 @@ class Effects:
     async def _kept(self, flow: Flow, ended: Ended) -> list[Child]:
         """Commit what there is to commit; answer, where somebody waits for it."""
         children, new = self._children(ended), True
-        if (size := sum(len(child.body) for child, _ in children)) > LARGEST:
-            children, ended.error = [], _too_large(ended, size)
+        sizes = [len(child.body) for child, _ in children]
+        if sum(sizes) > LARGEST or max(sizes, default=0) > self._largest:
+            children, ended.error = [], _too_large(ended, sum(sizes), min(self._largest, LARGEST))
         delivery, record, writes = ended.delivery, b"", ended.writes
         told = delivery.route.told
         if not self._plain:
             ended.stored = stored(writes)
         if self._encoded:
-            record = codec.encode(ended.record())
+            record = codec.encode(ended.record(self.parts.options.release))
         else:
             self.recent.add(ended)
         if self._disturbance is not None:
@@ -244,7 +251,7 @@ class Effects:
         return answer
 
 
-def _too_large(ended: Ended, size: int) -> Failed:
+def _too_large(ended: Ended, size: int, most: int) -> Failed:
     operation = ended.delivery.route.operation
-    text = f"it publishes {size:,} bytes, and {LARGEST:,} are the most; keep them in a file, and publish where it is"
+    text = f"it publishes {size:,} bytes, and {most:,} are the most; keep them in a file, and publish where it is"
     return Failed(operation.component, operation.name, text)

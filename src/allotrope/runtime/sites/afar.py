@@ -13,7 +13,7 @@ from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View, micros
 from allotrope.planning.plans import Plan
 from allotrope.runtime.records import reading_of
-from allotrope.runtime.sites.wire import Address, Letter, Sought, Wire, opened, question
+from allotrope.runtime.sites.wire import NO_KEY, Address, Letter, Sought, Wire, opened, question
 from allotrope.runtime.tracing import Span, Tracer
 from allotrope.runtime.wiring import Link, Links
 
@@ -35,17 +35,18 @@ class Abroad:
     def body(self, operation: Operation) -> Callable[..., Any]:
         """Return what stands for the body of an operation: only queries are ever asked for over it."""
         unit, wire, result = Address(self.home[operation.component]), self.wire, operation.result()
+        at = list(operation.parameters()).index(operation.key) if operation.key else NO_KEY
 
         async def asked(*arguments: Any) -> Any:
             call = current.get()
             assert call is not None  # a door has set it
-            letter = question(operation, call, arguments)
+            letter = question(operation, call, arguments, at)
             return opened(await wire.call(unit, "ask", letter, left(call)), result, operation)
 
         async def streamed(*arguments: Any) -> AsyncIterator[Any]:
             call = current.get()
             assert call is not None
-            letter = question(operation, call, arguments)
+            letter = question(operation, call, arguments, at)
             async for reply in wire.stream(unit, "stream", letter, left(call)):
                 yield opened(reply, result, operation)
 

@@ -5,9 +5,10 @@ whoever holds the partition then.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,25 +17,32 @@ from allotrope.kernel import codec
 from allotrope.kernel.errors import Corrupted, Lost, Refused
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Services
+from allotrope.runtime.doors.graces import STATES_S
+from allotrope.runtime.doors.limits import Gone
 from allotrope.runtime.effects.ended import Child, request_name
 from allotrope.runtime.effects.relay import Relay
 from allotrope.runtime.flows import Flow
+from allotrope.runtime.keeping.checkpoints import Keeper
+from allotrope.runtime.keeping.states import fingerprint
 from allotrope.runtime.options import Options
 from allotrope.runtime.records import Outcome
 from allotrope.runtime.routes import Delivery, Routes
 from allotrope.runtime.sites.afar import Abroad
 from allotrope.runtime.sites.feeds import Feed
 from allotrope.runtime.sites.site import Begun, Contents, Engine, Joint
-from allotrope.runtime.sites.wire import Address, Letter, Sent, Taken, Wire, opened
+from allotrope.runtime.sites.suspects import Suspect
+from allotrope.runtime.sites.wire import Address, Letter, Sent, Taken, Trial, Wire, opened
 from allotrope.runtime.telemetry.meters import Elsewhere, Meter
 from allotrope.runtime.tracing import Tracer
 from allotrope.runtime.wiring import Link, Links, Wiring
+from allotrope.storage.checkpoints import Kept, Row
 from allotrope.storage.partitions import partition_of
 from allotrope.storage.ports import Envelope
 
 log = logging.getLogger("allotrope")
+MISSED = 8  # times that a unit was not there, about a second, before it is told
 HEARD_S = 1.0  # how long a replica may take to tell its counters
-_OF_LEDGER = frozenset(("begin", "outbox", "relayed", "outcome"))
+_OF_LEDGER = frozenset(("begin", "outbox", "relayed", "outcome", "finish"))
 State = tuple[int, tuple[tuple[str, int, str], ...]]
 
 
@@ -54,6 +62,8 @@ class Apart:
         self.wiring = Wiring(plan, None, self.services, Links(links, frozenset(plan.app.components), abroad))
         self.routes = Routes(plan, self.wiring)
         self.parked = 0
+        self._away: dict[tuple[str, int], str] = {}  # unit and partition, and why it cannot be asked
+        self.keeper: Keeper | None = None
         self.feeds = self._feeds()
         self._by_kind = {
             kind: [feed for feed in self.feeds.values() if kind in feed.kinds] for kind in self.routes.kinds
@@ -66,6 +76,11 @@ class Apart:
             for unit, names in plan.units.items()
             if any(not plan.app.components[n].is_view for n in names)
         ]
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """Return the units that are waited for since they cannot be asked, and why that is."""
+        return {f"unit `{unit}`": why for (unit, _), why in self._away.items()}
 
     def _feeds(self) -> dict[str, Feed]:
         kinds: dict[str, set[str]] = {}
@@ -82,6 +97,10 @@ class Apart:
             unit: Relay(f"{self.plan.app.name}/{unit}", _Outbox(unit, self), joint.log, joint.spawn)
             for unit in self._keeping
         }
+        if self.options.kept is not None:
+            self.keeper = Keeper(self.plan, self.options, joint.log, joint.flights, _Feeds(self))
+            for feed in self.feeds.values():
+                feed.keeper = self.keeper
 
     async def begin(self) -> Begun:
         """Wait for every unit, bring to the log what was committed and not relayed, and return what was begun."""
@@ -92,10 +111,17 @@ class Apart:
             *(self._asked(u, "begin", b"", State) for u in self._keeping)
         )
         await self._flush()
+        done = frozenset(name for _, names in states for name in names)
+        begun = Begun(max((floor for floor, _ in states), default=0), done)
+        if self.keeper is not None and (kept := await self.keeper.open(begun.floor)) is not None:
+            kinds = {name: self.plan.app.components[name].kind for name in self.keeper.sources}
+            self.keeper.check(
+                {name for name, kind in kinds.items() if fingerprint(kind) != kept.views.get(name)}
+            )
+            begun = Begun(begun.floor, done, kept.position, kept.since - 1)
         for feed in self.feeds.values():
             self.joint.spawn(feed.follow(self.joint, self._flush))
-        done = frozenset(name for _, names in states for name in names)
-        return Begun(max((floor for floor, _ in states), default=0), done)
+        return begun
 
     async def _flush(self) -> None:
         await asyncio.gather(*(relay.flush() for relay in self.relays.values()))
@@ -111,9 +137,12 @@ class Apart:
         route, envelope = delivery.route, delivery.envelope
         unit = self.home[route.component]
         header = "" if flow.trace is None else flow.trace.traceparent
-        letter = codec.encode(Sent(route.title, envelope, header, self.joint.flights.floor()))
+        sent = Sent(route.title, envelope, header, self.joint.flights.floor())
         partition = partition_of(delivery.key, self.plan.topology.partitions)
-        taken: Taken = await self._asked(unit, "deliver", letter, Taken, partition, flow)
+        try:
+            taken = await self._asked(unit, "deliver", codec.encode(sent), Taken, partition, flow)
+        except Gone as end:
+            taken = await self._suspected(unit, Suspect(sent), partition, flow, end)
         self.parked += taken.parked
         if self.options.disturbance is not None:
             self.options.disturbance.repeats += taken.repeats
@@ -124,10 +153,36 @@ class Apart:
             self.relays[unit].wake()
         return [(child, None) for child in taken.children]
 
+    async def _suspected(self, unit: str, suspect: Suspect, partition: int, flow: Flow, end: Gone) -> Taken:
+        """Have a delivery run whose process has ended, alone if need be; one that ends it every time is given up."""
+        sent = suspect.sent
+        suspect.saw(end)
+        while True:
+            try:
+                if suspect.isolated:
+                    wish = codec.encode(Trial(sent.envelope.origin, sent.envelope.path, suspect.hold_s))
+                    suspect.admitted(await self._asked(unit, "trial", wish, int, partition, flow))
+                letter, again = suspect.letter(), not suspect.ticket  # a ticket is good for one letter
+                taken: Taken = await self._asked(unit, "deliver", letter, Taken, partition, flow, again=again)
+                return taken
+            except Gone as another:
+                suspect.saw(another)
+                level = logging.WARNING if suspect.given_up else logging.INFO
+                log.log(level, "%s at %s: %s", sent.envelope.name, sent.title, suspect.given_up or another)
+            except Corrupted:
+                raise
+            except (Refused, Lost) as error:
+                log.info("%s at %s is tried again: %s", sent.envelope.name, sent.title, error)
+                await self.wire.changed(0.05)
+
     async def _asked(
-        self, unit: str, method: str, letter: bytes, kind: Any, partition: int = -1, flow: Flow | None = None
-    ) -> Any:
-        """Return the answer of a unit to what may be asked any number of times; ask until it comes."""
+        self, unit: str, method: str, letter: bytes, kind: Any, partition: int = -1, flow: Flow | None = None, *,
+        again: bool = True,
+    ) -> Any:  # fmt: skip
+        """Return the answer of a unit to what may be asked any number of times; ask until it comes.
+
+        Gone when the process of a delivery has ended; without `again` also Refused and Lost.
+        """
         waits = 0
         while True:
             if flow is not None and flow.lost is not None:
@@ -135,17 +190,24 @@ class Apart:
             began_ns = time.time_ns()
             try:
                 to = self._address(unit, method, partition)
-                return opened(await self.wire.call(to, method, Letter(letter)), kind)
+                answer = opened(await self.wire.call(to, method, Letter(letter)), kind)
+                if self._away:
+                    self._away.pop((unit, partition), None)
+                return answer
             except Corrupted:  # to ask again would not mend it
                 raise
             except (Refused, Lost) as error:
+                if not again or (method == "deliver" and isinstance(error, Gone)):
+                    raise
                 waits += 1
                 if flow is not None and flow.trace is not None:  # one that succeeds is in the unit's spans
                     span = self.services.tracer.child(flow.trace, f"{method} to {unit}")
                     span.start_ns = began_ns
                     self.services.tracer.end(span, type(error).__name__, flow.origin)
-                if waits % 16 == 0:
-                    log.warning("unit %s: %s; asking again", unit, error)
+                if waits >= MISSED:
+                    if not any(unit == other for other, _ in self._away):
+                        log.warning("unit `%s` is waited for, it is asked again and again: %s", unit, error)
+                    self._away[unit, partition] = str(error)
                 await self.wire.changed(0.005 * 2 ** min(waits, 6))
 
     def _address(self, unit: str, method: str, partition: int) -> Address:
@@ -183,7 +245,9 @@ class Apart:
         return found
 
     def finish(self, floor: int) -> None:
-        """Do nothing: each letter tells the floor."""
+        """Keep the states of the views when it is time; of the floor itself each letter tells."""
+        if self.keeper is not None:
+            self.keeper.look(self.joint.spawn)
 
     async def contents(self) -> Contents:
         """Return all that is kept, of all units."""
@@ -199,25 +263,44 @@ class Apart:
     async def meters(self) -> Elsewhere:
         """Return the counters of all replicas that answer in time."""
 
-        async def of(unit: str, replica: str) -> dict[str, Meter]:
+        async def of(unit: str, replica: str) -> tuple[tuple[str, str, str], dict[str, Meter]]:
             letter = self.wire.call(Address(unit, replica=replica), "meters", Letter(b""), HEARD_S)
-            found: tuple[Meter, ...] = opened(await letter, tuple[Meter, ...])
-            return {meter.title: meter for meter in found}
+            release, found = opened(await letter, tuple[int, tuple[Meter, ...]])
+            return (unit, replica, str(release)), {meter.title: meter for meter in found}
 
         names = [(unit, replica) for unit in self.plan.units for replica in self.wire.replicas(unit)]
         found = await asyncio.gather(*(of(*name) for name in names), return_exceptions=True)
-        return {
-            name: meters
-            for name, meters in zip(names, found, strict=True)
-            if not isinstance(meters, BaseException)
-        }
+        return dict(each for each in found if not isinstance(each, BaseException))
 
     async def close(self) -> None:
         """Let go of the units, and end them if they were started here."""
+        if self.keeper is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STATES_S):
+                    await self.keeper.close()
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         if self.engine is not None:
             await self.engine.close()
         self.wire.close()
+
+
+class _Feeds(msgspec.Struct, frozen=True):
+    """The views of all units."""
+
+    site: Apart
+
+    async def defined(self) -> dict[str, str]:
+        found = [await feed.defined() for feed in self.site.feeds.values()]
+        return {name: known for views in found for name, known in views.items()}
+
+    async def rows(self, known: Kept | None, origin: int) -> AsyncIterator[list[Row]]:
+        for feed in self.site.feeds.values():
+            async for rows in feed.rows(known, origin):
+                yield rows
+
+    async def persist(self, floor: int) -> None:
+        letter = codec.encode(floor)
+        await asyncio.gather(*(self.site._asked(unit, "finish", letter, None) for unit in self.site._keeping))
 
 
 class _Outbox(msgspec.Struct, frozen=True):

@@ -6,14 +6,19 @@ A delivery that reads a view waits until each replica has what came before; so i
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import islice
+from typing import Any
+
+import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Failed, Lost, Refused
 from allotrope.runtime.flows import woken
+from allotrope.runtime.keeping.checkpoints import Keeper
 from allotrope.runtime.sites.site import Joint
-from allotrope.runtime.sites.wire import Address, Fed, Letter, Wire, opened, portion
+from allotrope.runtime.sites.wire import Address, Fed, Letter, States, Wanted, Wire, opened, portion
+from allotrope.storage.checkpoints import Kept, Row
 from allotrope.storage.ports import Envelope
 
 log = logging.getLogger("allotrope")
@@ -45,6 +50,7 @@ class Feed:
         """Feed events of some types."""
         self.unit, self.kinds, self.wire = unit, kinds, wire
         self.lines: dict[str, Line] = {}
+        self.keeper: Keeper | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     def add(self, envelope: Envelope) -> None:
@@ -80,6 +86,31 @@ class Feed:
         if self._waiting:
             self._waiting = woken(self._waiting)
 
+    def rows(self, known: Kept | None, origin: int) -> AsyncIterator[list[Row]]:
+        """Yield the states of the unit's views as of an origin, where they differ from a checkpoint's."""
+        return self._rows(Wanted(origin, known.since if known else 0, known.views if known else {}, True))
+
+    async def _rows(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
+        await self.covered(wanted.origin)
+        replica, more = self._asked(), True
+        while more:
+            states: States = await self._call(replica, "states", wanted, States)
+            wanted, more = msgspec.structs.replace(wanted, first=False), states.more
+            yield list(states.rows)
+
+    async def defined(self) -> dict[str, str]:
+        """Return the unit's views and their definitions, as hashes."""
+        await self.covered(0)
+        found: dict[str, str] = await self._call(self._asked(), "defined", None, dict[str, str])
+        return found
+
+    def _asked(self) -> str:
+        """Return the first replica that can be asked."""
+        name = next((name for name, line in self.lines.items() if line.loaded), None)
+        if name is None:
+            raise Lost(f"unit {self.unit} has no replica with all events")
+        return name
+
     async def follow(self, joint: Joint, flushed: Callable[[], Awaitable[None]]) -> None:
         """Feed the replicas that come, and forget those that go. `flushed` brings all that is committed to the log."""
         while True:
@@ -104,7 +135,7 @@ class Feed:
                 batch = portion(tuple(islice(line.unconfirmed, BATCH)), lambda envelope: envelope)
                 new = tuple(envelope for envelope in batch if envelope.name not in known)
                 if new:
-                    await self._send(line, Fed(new, joint.flights.floor()))
+                    await self._send(line, Fed(new, self._floor(joint)))
                 for _ in batch:
                     line.unconfirmed.popleft()
                 self._tell()
@@ -122,22 +153,42 @@ class Feed:
         """Send the log, and return those of its events that may be in the line as well, with their origins."""
         await flushed()
         known: dict[str, int] = {}
-        position, first, more = 0, True, True
-        while more and (entries := list(joint.log.read(position, BATCH))):
+        position = await self._begin(line, joint)
+        more = True
+        while more and (entries := await joint.log.read(position, BATCH)):
             # What comes to the log from now on is in the line too: to run after it, this would never end.
             more, position = len(entries) == BATCH, entries[-1].position + 1
             old = tuple(entry.envelope for entry in entries if entry.envelope.kind in self.kinds)
-            floor = joint.flights.floor()
+            floor = self._floor(joint)
             known |= {envelope.name: envelope.origin for envelope in old if envelope.origin >= line.floor}
-            while old or first:
+            while old:
                 part = portion(old, lambda envelope: envelope)
-                await self._send(line, Fed(part, floor, first=first, last=False))
-                old, first = old[len(part) :], False
-        await self._send(line, Fed((), joint.flights.floor(), first=first))
+                await self._send(line, Fed(part, floor, last=False))
+                old = old[len(part) :]
+        await self._send(line, Fed((), self._floor(joint)))
         return known
 
+    async def _begin(self, line: Line, joint: Joint) -> int:
+        """Send what the newest checkpoint has of the unit's views; return from where on the log is to follow."""
+        keeper, floor = self.keeper, self._floor(joint)
+        if keeper is None or keeper.kept is None:
+            await self._send(line, Fed((), floor, first=True, last=False))
+            return 0
+        defined = await self._call(line.replica, "defined", None, dict[str, str])
+        async with keeper.lock:  # nobody writes over what is being read
+            kept = keeper.kept
+            since = {name: kept.since for name, known in kept.views.items() if defined.get(name) == known}
+            await self._send(line, Fed((), floor, first=True, last=False, since=since))
+            for rows in keeper.files.pages(kept, since):
+                await self._send(line, Fed((), floor, last=False, states=tuple(rows)))
+            return keeper.start(since, defined)[0]
+
+    def _floor(self, joint: Joint) -> int:
+        return joint.flights.floor() if self.keeper is None else self.keeper.floor()
+
     async def _send(self, line: Line, fed: Fed) -> None:
-        opened(
-            await self.wire.call(Address(self.unit, replica=line.replica), "feed", Letter(codec.encode(fed))),
-            None,
-        )
+        await self._call(line.replica, "feed", fed, None)
+
+    async def _call(self, replica: str, method: str, letter: Any, kind: Any) -> Any:
+        to = Address(self.unit, replica=replica)
+        return opened(await self.wire.call(to, method, Letter(codec.encode(letter))), kind)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from allotrope.kernel import codec
+from allotrope.kernel.errors import Corrupted
+from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.effects.ended import request_name
 from allotrope.runtime.effects.relay import Relay
 from allotrope.runtime.effects.taking import Effects
-from allotrope.runtime.migrations import migrate
+from allotrope.runtime.keeping.checkpoints import Keeper, Local
+from allotrope.runtime.migrations import migrate, tables_of
 from allotrope.runtime.options import Options
 from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import Record, figures
@@ -25,6 +28,8 @@ class Here:
     """The one process of an app that is not split."""
 
     engine: Engine | None = None
+    away: Mapping[str, str] = {}
+    keeper: Keeper | None = None
     show = covered = None  # the views are here: the host adds to them itself, before it goes on
 
     def __init__(
@@ -48,6 +53,15 @@ class Here:
         self.take = self.effects.take
         for view in self.wiring.views.values():
             view.floor = joint.flights.floor
+        if self.options.kept is not None:
+            self._spawn, self.views = joint.spawn, Local(self.wiring.views, self._persist)
+            self.keeper = Keeper(self.plan, self.options, joint.log, joint.flights, self.views)
+            for view in self.wiring.views.values():
+                view.floor = self.keeper.floor
+
+    async def _persist(self, floor: int) -> None:
+        self.ledger.finish(floor)
+        await self.ledger.relayed(())  # a write, which takes the floor along
 
     @property
     def parked(self) -> int:
@@ -58,7 +72,21 @@ class Here:
         """Bring to the log what was committed and not relayed, and return what was begun."""
         await migrate(self.plan.app, self.ledger)  # before any row is read
         await self.relay.flush()
-        return Begun(self.ledger.floor(), frozenset(self.ledger.inbox()))
+        floor, done = self.ledger.floor(), frozenset(self.ledger.inbox())
+        if self.keeper is None or (kept := await self.keeper.open(floor)) is None:
+            return Begun(floor, done)
+        defined = await self.views.defined()
+        since = {name: kept.since for name, known in kept.views.items() if defined.get(name) == known}
+        try:
+            for rows in self.keeper.files.pages(kept, since):
+                self.views.restore(rows)
+        except Corrupted as error:
+            self.keeper.forget(str(error))
+            for view in self.wiring.views.values():
+                View.__init__(view)
+                view.floor = self.keeper.floor
+            return Begun(floor, done)
+        return Begun(floor, done, *self.keeper.start(since, defined))
 
     async def outcome(self, envelope: Envelope) -> bytes | None:
         """Return how the command of an envelope ended, if that is kept."""
@@ -67,6 +95,8 @@ class Here:
     def finish(self, floor: int) -> None:
         """Take the hint that everything below `floor` is finished."""
         self.ledger.finish(floor)
+        if self.keeper is not None:
+            self.keeper.look(self._spawn)
 
     async def flushed(self) -> None:
         """Return once every committed event is in the log."""
@@ -76,14 +106,16 @@ class Here:
         """Return all that is kept; of a host that keeps nothing on disk, the rows and views as bytes."""
         records = [codec.decode(data, Record) for *_, data in self.ledger.records()]
         views = {name: view.entries() for name, view in self.wiring.views.items()}
-        return Contents(tables_of(self.plan, self.ledger, self.wiring.home), encoded(views), tuple(records))
+        return Contents(rows_of(self.plan, self.ledger, self.wiring.home), encoded(views), tuple(records))
 
     async def meters(self) -> Elsewhere:
         """Return nothing: all counters are the host's own."""
         return {}
 
     async def close(self) -> None:
-        """Release the file."""
+        """Keep the states of the views, where that is worth it, and release the files."""
+        if self.keeper is not None:
+            await self.keeper.close()
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         self.ledger.close()
 
@@ -104,18 +136,12 @@ class Outbox:
         await self.ledger.relayed(numbers)
 
 
-def tables_of(plan: Plan, ledger: Ledger, home: frozenset[str]) -> dict[str, dict[str, bytes]]:
+def rows_of(plan: Plan, ledger: Ledger, home: frozenset[str]) -> dict[str, dict[str, bytes]]:
     """Return the rows of the tables of some components, as bytes."""
     encoded = plan.topology.durability != "none"
-    titles = [
-        f"{component.name}.{field.name}"
-        for component in plan.app.components.values()
-        for field in component.needs("table")
-        if component.name in home
-    ]
     return {
         title: {key: row if encoded else codec.encode(row) for key, row in ledger.scan(title)}
-        for title in titles
+        for title, _ in tables_of(plan.app, home)
     }
 
 

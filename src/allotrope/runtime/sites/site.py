@@ -1,7 +1,7 @@
 """The port between a host, which orders the work, and a site, which does it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.effects.ended import Child
 from allotrope.runtime.flows import Flights, Flow
+from allotrope.runtime.keeping.checkpoints import Keeper
 from allotrope.runtime.records import Record
 from allotrope.runtime.routes import Delivery, Routes
 from allotrope.runtime.telemetry.meters import Elsewhere
@@ -29,6 +30,9 @@ class Begun(msgspec.Struct, frozen=True):
 
     floor: int
     done: frozenset[tuple[str, int, str]]  # (consumer, origin, path)
+    position: int = 0  # of the log, from which on there is anything to take up
+    newest: int = 0  # origin before that position
+    since: dict[str, int] = {}  # view -> origin below which it has everything already
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -75,8 +79,16 @@ class Site(Protocol):
         """Return what waits until the views that a delivery may read have seen all that they must have seen."""
 
     @property
+    def keeper(self) -> Keeper | None:
+        """Return what keeps the states of its views, if anything does."""
+
+    @property
     def engine(self) -> Engine | None:
         """Return what keeps its processes, if it has any."""
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """Return what is waited for since it cannot be asked, and why that is."""
 
     @property
     def parked(self) -> int:

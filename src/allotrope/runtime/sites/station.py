@@ -15,7 +15,6 @@ from allotrope.kernel.calls import NEVER, Call, current
 from allotrope.kernel.errors import Corrupted, Failed, Lost, Overloaded, Refused
 from allotrope.kernel.messages import Fault
 from allotrope.kernel.operations import Operation
-from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Services
 from allotrope.runtime.effects.ended import Child
@@ -24,11 +23,13 @@ from allotrope.runtime.flows import Flow, woken
 from allotrope.runtime.options import Options
 from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import Record, figures
-from allotrope.runtime.routes import Delivery, Routes, delivery
-from allotrope.runtime.sites.here import encoded, tables_of
+from allotrope.runtime.routes import Delivery, Routes, delivery, key_of
+from allotrope.runtime.sites.here import encoded, rows_of
+from allotrope.runtime.sites.mirrors import Mirrors
 from allotrope.runtime.sites.site import Contents
+from allotrope.runtime.sites.trials import Trials
 from allotrope.runtime.sites.wire import (
-    Fed,
+    LARGE,
     Letter,
     Method,
     Question,
@@ -36,9 +37,11 @@ from allotrope.runtime.sites.wire import (
     Served,
     Sought,
     Taken,
+    Trial,
     answered,
     portion,
     thrown,
+    too_long,
     unpacked,
 )
 from allotrope.runtime.telemetry.meters import Meter
@@ -48,6 +51,7 @@ from allotrope.storage.partitions import partition_of
 from allotrope.storage.ports import Fenced, Ledger, Overtaken, SharedLedger
 
 log = logging.getLogger("allotrope")
+_question = codec.decoder(Question).decode
 
 
 class Station:
@@ -76,25 +80,30 @@ class Station:
         self.leases: dict[int, int] = {}  # partition -> epoch
         self.effects = Effects(parts, lambda: None)
         self._told = (0, 0)  # of what replies tell
-        self.floor = 0
-        self.loaded: bool = not self.wiring.views  # whether its views hold all that they should
+        self.mirrors = Mirrors(unit, self.wiring.views, self.routes)
         self.busy: dict[int, int] = {}  # partition -> how many deliveries run in it
         self._idle: list[asyncio.Future[None]] = []
+        self.trials = Trials(self._at_work)
         self.closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        for view in self.wiring.views.values():
-            view.floor = lambda: self.floor
 
     def served(self) -> Served:
         """Return what this station answers to."""
         methods: dict[str, Callable[[Letter, float | None], Awaitable[Any]]] = {
-            "ask": self._ask, "read": self._read, "deliver": self._deliver, "feed": self._feed, "begin": self._begin,
-            "claim": self._claim, "release": self._release, "outbox": self._outbox, "relayed": self._relayed,
-            "outcome": self._outcome, "contents": self._contents, "meters": self._meters,
+            "ask": self._ask, "read": self._read, "deliver": self._deliver, "begin": self._begin, "claim": self._claim,
+            "release": self._release, "outbox": self._outbox, "relayed": self._relayed,
+            "outcome": self._outcome, "trial": self._trial, "contents": self._contents, "meters": self._meters,
+            "feed": self.mirrors.feed, "states": self.mirrors.states, "defined": self.mirrors.defined,
+            "finish": self._finished,
         }  # fmt: skip
         return Served(
             {name: self._replying(name, method) for name, method in methods.items()}, {"stream": self._stream}
         )
+
+    @property
+    def loaded(self) -> bool:
+        """Return whether its views hold all that they should."""
+        return self.mirrors.loaded
 
     @property
     def broken(self) -> str:
@@ -113,14 +122,11 @@ class Station:
 
     # -- queries and views
 
-    def _level(self) -> None:
-        """Refuse what may read a view that has yet to get its events."""
-        if not self.loaded:
-            raise Overloaded(f"unit `{self.unit}`: the events of its views are being read; ask again", 0.1)
-
     async def _ask(self, letter: Letter, left_s: float | None) -> Any:
-        self._level()
+        self.mirrors.level()
         door, asked, arguments = self._asked(letter)
+        if self.trials.on:
+            await self.trials.passed(asked.origin, asked.path)
         if asked.trace or left_s is None:
             return await door.watched(asked.parent(_deadline(left_s), _span(asked.trace)), arguments)
         # Who asks has its timer running, and lets go at the deadline: this side needs none.
@@ -131,18 +137,19 @@ class Station:
         return await door.run(call, arguments)
 
     def _asked(self, letter: Letter) -> tuple[Door, Question, tuple[Any, ...]]:
-        asked: Question = codec.decode(letter.body, Question)
+        asked: Question = _question(letter.body)
         door = self.wiring.door(asked.title, "")
-        return door, asked, unpacked(letter, lambda: door.decoded(asked.arguments))
+        return door, asked, unpacked(letter, door.decoded, asked.arguments)
 
     async def _stream(self, letter: Letter, left_s: float | None) -> AsyncGenerator[Letter, None]:
         door, asked, arguments = self._asked(letter)
         token = current.set(asked.parent(_deadline(left_s), _span(asked.trace)))
         try:
-            self._level()
+            self.mirrors.level()
+            await self.trials.passed(asked.origin, asked.path)
             async with aclosing(door.stream(*arguments)) as pieces:
                 async for piece in pieces:
-                    yield answered(piece)
+                    yield _bounded(answered(piece), door.title)
         except Exception as error:
             yield thrown(error)
         finally:
@@ -150,7 +157,7 @@ class Station:
 
     async def _read(self, letter: Letter, left_s: float | None) -> bytes:
         sought = codec.decode(letter.body, Sought)
-        self._level()
+        self.mirrors.level()
         view, above, tracer = self.wiring.views[sought.view], _span(sought.trace), self.services.tracer
         span = None if above is None else tracer.child(above, f"{sought.view}.of")
         if sought.at is None:
@@ -161,29 +168,17 @@ class Station:
             tracer.end(span)
         return codec.encode(figures(found))
 
-    async def _feed(self, letter: Letter, left_s: float | None) -> None:
-        fed = codec.decode(letter.body, Fed)
-        self.floor = fed.floor
-        if fed.first:
-            self.loaded = False
-            for view in self.wiring.views.values():
-                View.__init__(view)  # its components hold this object: it must stay the same one
-                view.floor = lambda: self.floor
-        for envelope in fed.envelopes:
-            views, _ = self.routes.to(envelope)
-            if views:
-                event = codec.decode(envelope.body, self.routes.kinds[envelope.kind])
-                for view in views:
-                    view.add(event, envelope.origin, envelope.path)
-        self.loaded = self.loaded or fed.last
-
     # -- deliveries
 
     async def _deliver(self, letter: Letter, left_s: float | None) -> Taken:
         sent = codec.decode(letter.body, Sent)
-        self._level()
+        self.mirrors.level()
         envelope = sent.envelope
-        partition = self._partition("" if envelope.kind == "Tick" else envelope.key)
+        if sent.ticket and not self.trials.holds(sent.ticket):
+            raise Refused(f"unit `{self.unit}`: {envelope.name} has this process no more to itself")
+        if self.trials.on and not sent.ticket:
+            await self.trials.passed(-1, "")
+        partition = self._partition(key_of(envelope))
         if self.shared is not None and partition not in self.leases:
             raise Refused(f"partition {partition} of {self.unit} is not held here; ask its holder", 0.05)
         route = self.routes.commands.get(sent.title) or next(
@@ -199,8 +194,9 @@ class Station:
         work = delivery(route, envelope, value)
         self.busy[partition] = self.busy.get(partition, 0) + 1
         try:
-            children = await self._taken(flow, work)
+            children = await self._taken(flow, work, sent.given_up)
         finally:
+            self.trials.end(sent.ticket)
             self.busy[partition] -= 1
             if not self.busy[partition]:
                 del self.busy[partition]
@@ -215,15 +211,25 @@ class Station:
         (parked, repeats), self._told = self._told, now
         return now[0] - parked, now[1] - repeats
 
-    async def _taken(self, flow: Flow, work: Delivery) -> list[Child]:
+    async def _taken(self, flow: Flow, work: Delivery, given_up: str) -> list[Child]:
         while True:
             try:
+                if given_up:
+                    return await self.effects.give_up(flow, work, given_up)
                 return await self.effects.take(flow, work)
             except Overtaken as error:
                 log.info("%s at %s runs again: %s", work.envelope.name, work.route.title, error)
             except Fenced as error:  # its holder has it, and does it
                 log.warning("%s at %s had no effect: %s", work.envelope.name, work.route.title, error)
                 raise
+
+    async def _trial(self, letter: Letter, left_s: float | None) -> int:
+        """Return the ticket with which a delivery has this process to itself, 0 when that cannot be had now."""
+        trial = codec.decode(letter.body, Trial)
+        return await self.trials.begin(trial.origin, trial.path, trial.hold_s)
+
+    def _at_work(self) -> bool:
+        return bool(self.busy) or any(meter.running for meter in self.services.meters.values())
 
     # -- partitions
 
@@ -264,21 +270,27 @@ class Station:
     async def _relayed(self, letter: Letter, left_s: float | None) -> None:
         await self.ledger.relayed(codec.decode(letter.body, tuple[int, ...]))
 
+    async def _finished(self, letter: Letter, left_s: float | None) -> None:
+        """Write down that everything below a floor is finished."""
+        self.ledger.finish(codec.decode(letter.body, int))
+        await self.ledger.relayed(())  # a write, which takes the floor along
+
     async def _outcome(self, letter: Letter, left_s: float | None) -> bytes | None:
         return self.ledger.outcome(codec.decode(letter.body, str))
 
     async def _contents(self, letter: Letter, left_s: float | None) -> Contents:
         records = tuple(codec.decode(data, Record) for *_, data in self.ledger.records())
         views = {name: view.entries() for name, view in self.wiring.views.items()}
-        return Contents(tables_of(self.plan, self.ledger, self.wiring.home), encoded(views), records)
+        return Contents(rows_of(self.plan, self.ledger, self.wiring.home), encoded(views), records)
 
-    async def _meters(self, letter: Letter, left_s: float | None) -> tuple[Meter, ...]:
-        return tuple(meter for meter in self.services.meters.values() if meter.started)
+    async def _meters(self, letter: Letter, left_s: float | None) -> tuple[int, tuple[Meter, ...]]:
+        return self.options.release, tuple(meter for meter in self.services.meters.values() if meter.started)
 
     def _replying(self, name: str, method: Callable[[Letter, float | None], Awaitable[Any]]) -> Method:
         async def reply(letter: Letter, left_s: float | None) -> Letter:
             try:
-                return answered(await method(letter, left_s))
+                reply = answered(await method(letter, left_s))
+                return _bounded(reply, name, letter) if reply.arrays or len(reply.body) > LARGE else reply
             except (Fault, Failed, Lost, Corrupted) as error:
                 return thrown(error)
             except Exception as error:
@@ -301,6 +313,16 @@ class Station:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         self.ledger.close()
+
+
+def _bounded(reply: Letter, title: str, asked: Letter | None = None) -> Letter:
+    """Return a reply that can be sent; Failed otherwise, in the name of what was asked for."""
+    if why := too_long(reply):
+        if title == "ask" and asked is not None:
+            title = codec.decode(asked.body, Question).title
+        component, _, operation = title.rpartition(".")
+        raise Failed(component or "unit", operation, f"its answer has {why}")
+    return reply
 
 
 def _deadline(left_s: float | None) -> float:

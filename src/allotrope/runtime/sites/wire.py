@@ -22,12 +22,14 @@ T = TypeVar("T")
 ANSWERED, RAISED = b"\x00", b"\x01"
 LARGE = 64 << 10  # bytes of an array from which on it travels beside the letter, without a copy
 PORTION = 4 << 20  # bytes of events in one letter, or one event: a larger letter holds up everybody
-MOST_ARRAYS = 200  # in one letter; the others travel inside
+NO_KEY = 1 << 10  # of arguments: none has this number
+MOST_ARRAYS = 64  # in one letter; the others travel inside
+LONGEST = (64 << 20) - (64 << 10)  # bytes of a letter with its arrays; a frame holds so many
 _PLAIN: tuple[type[Exception], ...] = (Refused, Overloaded, Expired, Lost, Fenced, Corrupted)
 _ERRORS = {kind.__name__: kind for kind in _PLAIN}
 
 
-class Letter(NamedTuple):
+class Letter(msgspec.Struct, frozen=True, gc=False):
     """Bytes, and the large arrays that lie beside them."""
 
     body: bytes
@@ -95,7 +97,8 @@ class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request: str
     trace: str
     seed: int
-    arguments: bytes
+    arguments: msgspec.Raw  # read once the title has told their types
+    key: str = ""  # what it is about, where its operation declares that
 
     def parent(self, deadline: float, trace: Any) -> Call:
         """Return the call that asks, as the other side sees it: it has no effect there."""
@@ -105,14 +108,27 @@ class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )  # fmt: skip
 
 
-def question(operation: Operation, call: Call, arguments: tuple[Any, ...]) -> Letter:
-    """Return the letter of a query that is made as `call`."""
-    header, given = "" if call.trace is None else call.trace.traceparent, packed(arguments)
-    asked = Question(
+def question(operation: Operation, call: Call, arguments: tuple[Any, ...], at: int = NO_KEY) -> Letter:
+    """Return the letter of a query that is made as `call`; its key is argument number `at`."""
+    header = "" if call.trace is None else call.trace.traceparent
+    letter = packed((  # as a `Question` is, with the arguments in the same pass
         operation.title, call.component, call.operation, call.origin, call.path, call.at, call.tenant, call.request,
-        header, call.seed, given.body,
-    )  # fmt: skip
-    return Letter(codec.encode(asked), given.arrays)
+        header, call.seed, arguments, str(arguments[at]) if at < len(arguments) else "",
+    ))  # fmt: skip
+    if why := too_long(letter):
+        raise Refused(f"{operation.title}: its arguments have {why}")
+    return letter
+
+
+def too_long(letter: Letter) -> str:
+    """Return how much too long a letter is, and what to do; "" when it can be sent."""
+    if not letter.arrays and len(letter.body) <= LARGE:
+        return ""
+    size = len(letter.body) + sum(array.nbytes for array in letter.arrays)
+    if size <= LONGEST:
+        return ""
+    advice = "keep them in a file, and send where it is, or send less at once"
+    return f"{size:,} bytes, and {LONGEST:,} are the most between two units; {advice}"
 
 
 class Sought(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -125,6 +141,16 @@ class Sought(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace: str = ""
 
 
+def subject(method: str, letter: Letter) -> tuple[str, str]:
+    """Return the key that a letter is about, and the request that it is a part of; "" where there is none."""
+    if method == "read":
+        return codec.decode(letter.body, Sought).key, ""
+    if method not in ("ask", "stream"):
+        return "", ""
+    asked: Question = codec.decode(letter.body, Question)
+    return asked.key, asked.request or ("" if asked.origin == LAST_ORIGIN else str(asked.origin))
+
+
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A delivery to one operation."""
 
@@ -132,6 +158,16 @@ class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     envelope: Envelope
     trace: str  # of the flow
     floor: int  # the lowest unfinished origin
+    ticket: int = 0  # where it has the process to itself
+    given_up: str = ""  # why it is not to run any more
+
+
+class Trial(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The wish to have a process to itself, for the delivery that is to come."""
+
+    origin: int
+    path: str
+    hold_s: float
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -150,6 +186,24 @@ class Fed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     floor: int
     first: bool = False  # forget everything before
     last: bool = True  # nothing older is to come: readings may be given
+    states: tuple[tuple[str, str, bytes], ...] = ()  # (view, key, state) as of the checkpoint
+    since: dict[str, int] = {}  # view -> origin below which everything is in the checkpoint; with `first`
+
+
+class Wanted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The wish for the states of views as of an origin, where a checkpoint has them of `since`."""
+
+    origin: int
+    since: int
+    known: dict[str, str]  # view -> its definition in that checkpoint
+    first: bool
+
+
+class States(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """States of views, and whether there are more."""
+
+    rows: tuple[tuple[str, str, bytes], ...]
+    more: bool
 
 
 _arrays: list[Any] = []  # that the encoder at work has put beside its bytes
@@ -168,28 +222,27 @@ def _pack(value: Any) -> Any:
 _encoder = msgspec.msgpack.Encoder(enc_hook=_pack)
 
 
-def packed(value: Any) -> Letter:
-    """Return the letter that holds a value: its large arrays beside it, as they are."""
+def packed(value: Any, mark: bytes = b"") -> Letter:
+    """Return the letter that holds a value, after `mark`: its large arrays beside it, as they are."""
     _arrays.clear()
-    body = _encoder.encode(value)
+    body = mark + _encoder.encode(value)
     return Letter(body, tuple(_arrays)) if _arrays else Letter(body)
 
 
-def unpacked(letter: Letter, read: Callable[[], Any]) -> Any:
-    """Return what `read` makes of a letter's bytes, which finds the arrays beside them."""
+def unpacked(letter: Letter, read: Callable[..., Any], *given: Any) -> Any:
+    """Return what `read` makes of a part of a letter's bytes, which finds the arrays beside them."""
     if not letter.arrays:
-        return read()
+        return read(*given)
     codec.apart[:] = letter.arrays
     try:
-        return read()
+        return read(*given)
     finally:
         codec.apart.clear()
 
 
 def answered(answer: Any) -> Letter:
     """Return the reply that holds an answer."""
-    body, arrays = packed(answer)
-    return Letter(ANSWERED + body, arrays)
+    return packed(answer, ANSWERED)
 
 
 def thrown(error: Exception) -> Letter:
@@ -204,13 +257,9 @@ def thrown(error: Exception) -> Letter:
 
 def opened(reply: Letter, kind: Any, operation: Operation | None = None) -> Any:
     """Return the answer of type `kind` in a reply, or raise the error that it holds."""
-    body = memoryview(reply.body)[1:]
-    if reply.body[:1] == ANSWERED:
-        return (
-            codec.decode(body, kind)
-            if not reply.arrays
-            else unpacked(reply, lambda: codec.decode(body, kind))
-        )
+    body = reply.body[1:]
+    if reply.body.startswith(ANSWERED):
+        return unpacked(reply, codec.decode, body, kind)
     name, fields = codec.decode(body, tuple[str, msgspec.Raw])
     if name == "Failed":
         raise Failed(*codec.decode(bytes(fields), tuple[str, str, str]))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,8 @@ _NAMES = re.compile(r"secret|token|password|key", re.IGNORECASE)
 _NUMBERS = re.compile(
     r"(secret|token|password|key)$", re.IGNORECASE
 )  # `max_tokens` and `key_size` are figures
+_LOGIN = re.compile(r"(?:\b(\w+)://|,)([^/@\s,]+)@")  # of each of several servers, joined by commas
+_TOKENS = ("nats", "tls")  # schemes under which a user without a password is a token
 HIDDEN = "***"
 
 
@@ -62,7 +65,17 @@ def secrets_in(values: Any, name: str = "") -> set[str]:
         }
     if isinstance(values, list | tuple | set | frozenset):
         return {secret for value in values for secret in secrets_in(value, name)}
-    return {text for text in _texts(values, name) if text} if is_secret(name) else set()
+    return {text for text in _texts(values, name) if text} if is_secret(name) else _in_address(values)
+
+
+def _in_address(value: Any) -> set[str]:
+    """Return what an address shows of who may come in: its password, or a token that stands in place of a user."""
+    found = set[str]()
+    for scheme, login in _LOGIN.findall(value) if isinstance(value, str) else ():
+        user, _, password = login.partition(":")
+        if shown := password or (user if scheme in _TOKENS else ""):
+            found |= {shown, unquote(shown)}
+    return found
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from allotrope.kernel.calls import NEVER
 from allotrope.kernel.errors import Expired, Lost, Refused, nearest
 from allotrope.transports.frames import errors, security, sockets, wire
 from allotrope.transports.frames.addresses import Tcp, Unix, parsed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Answer = tuple[bytes, wire.Buffers]
-_DROPPED = 64  # deadlines that have passed in silence, before the heap is swept
+_APART_S = 0.001  # between two looks at all deadlines, however many pass one after the other
 
 
 @dataclass(slots=True)
@@ -43,9 +43,10 @@ class Counters:
 class _Listening:
     """A stream that somebody listens to: what has come and was not read yet."""
 
-    __slots__ = ("arrived", "left", "over", "unread", "waiter")
+    __slots__ = ("arrived", "at", "left", "method", "over", "unread", "waiter")
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, at: float, method: str) -> None:
+        self.at, self.method = at, method  # its deadline, in the loop's time
         self.arrived: deque[Answer] = deque()
         self.left = window  # bytes that the server may still send
         self.unread = 0  # bytes that were read, and not yet granted again
@@ -70,9 +71,9 @@ class Link:
         self.peer = ""
         self._connection = connection
         self._loop = connection.loop
-        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._calls: dict[int, tuple[asyncio.Future[Answer], float, str]] = {}  # deadline, method
         self._streams: dict[int, _Listening] = {}
-        self._deadlines: list[tuple[float, int, str]] = []
+        self._first = NEVER  # when the timer looks for deadlines that have passed
         self._timer: asyncio.TimerHandle | None = None
         self._last = 0
         self._leaving = ""  # why the server takes no more calls
@@ -91,6 +92,11 @@ class Link:
         Calls that run then still get their answers, for as long as the server gives them.
         """
         return not self._connection.open or bool(self._leaving)
+
+    @property
+    def broken(self) -> bool:
+        """Return whether no answer can come any more."""
+        return not self._connection.open
 
     @property
     def reason(self) -> str:
@@ -128,10 +134,8 @@ class Link:
             connection.send_laden(head, payload, buffers)
         else:
             connection.send(wire.frame(*head, payload))
-        self._calls[number] = future
+        self._calls[number] = future, self._deadline(timeout_s), method
         self.counters.calls += 1
-        if timeout_s is not None:
-            self._arm(timeout_s, number, method)
         try:
             return await future
         except asyncio.CancelledError:
@@ -156,10 +160,10 @@ class Link:
         ms = 0 if timeout_s is None else int(min(timeout_s * 1000, wire.MAX_MS)) or 1
         connection.send_laden((wire.OPEN, self.methods[method], ms, number), payload, buffers)
         connection.send(wire.frame(wire.CREDIT, ms=self.limits.window_bytes, number=number))
-        listening = self._streams[number] = _Listening(self.limits.window_bytes)
+        listening = self._streams[number] = _Listening(
+            self.limits.window_bytes, self._deadline(timeout_s), method
+        )
         self.counters.streams += 1
-        if timeout_s is not None:
-            self._arm(timeout_s, number, method)
         try:
             while True:
                 while listening.arrived:
@@ -211,9 +215,9 @@ class Link:
         self, kind: int, method: int, ms: int, number: int, payload: bytes, buffers: wire.Buffers
     ) -> None:
         if kind == wire.REPLY:
-            future = self._calls.pop(number, None)
-            if future is not None and not future.done():
-                future.set_result((payload, buffers))
+            waiting = self._calls.pop(number, None)
+            if waiting is not None and not waiting[0].done():
+                waiting[0].set_result((payload, buffers))
         elif kind == wire.ITEM:
             listening = self._streams.get(number)
             if listening is not None:
@@ -242,41 +246,43 @@ class Link:
 
     def _finish(self, number: int, error: Exception | None) -> None:
         """End a call or stream; a number that nobody waits for was cancelled here, and that is fine."""
-        future = self._calls.pop(number, None)
-        if future is not None and not future.done():
-            future.set_exception(error or Lost(f"{self.place}: the server ended a call without an answer"))
+        waiting = self._calls.pop(number, None)
+        if waiting is not None and not waiting[0].done():
+            waiting[0].set_exception(
+                error or Lost(f"{self.place}: the server ended a call without an answer")
+            )
         listening = self._streams.get(number)
         if listening is not None:
             listening.over = error or True
             listening.wake()
 
-    def _arm(self, timeout_s: float, number: int, method: str) -> None:
-        """Have one timer for all deadlines; those of calls that have ended are swept in bulk."""
-        heap = self._deadlines
+    def _deadline(self, timeout_s: float | None) -> float:
+        """Return until when a call may take, in the loop's time, and see to it that the timer runs by then."""
+        if timeout_s is None:
+            return NEVER
         at = self._loop.time() + timeout_s
-        if len(heap) > 2 * self.inflight + _DROPPED:
-            heap[:] = [entry for entry in heap if entry[1] in self._calls or entry[1] in self._streams]
-            heapify(heap)
-        heappush(heap, (at, number, method))
-        if heap[0][1] == number:
-            self._set()
+        if at < self._first:
+            self._look(at)
+        return at
 
-    def _set(self) -> None:
+    def _look(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadlines[0][0], self._expire)
+        self._first, self._timer = at, self._loop.call_at(at, self._expire)
 
     def _expire(self) -> None:
-        now = self._loop.time()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, number, method = heappop(self._deadlines)
-            if number in self._calls or number in self._streams:
+        """Cut what is over its deadline, and look again at the next. Few calls are there when the timer ends."""
+        now, self._first, self._timer = self._loop.time(), NEVER, None
+        watched = [(at, number, method) for number, (_, at, method) in self._calls.items()]
+        watched += [(each.at, number, each.method) for number, each in self._streams.items() if not each.over]
+        for at, number, method in watched:
+            if at <= now:
                 self.counters.expired += 1
                 self._connection.send(wire.frame(wire.CANCEL, number=number))
                 self._finish(number, Lost(f"{self.place}: {method} did not end within its deadline"))
-        self._timer = None
-        if self._deadlines:
-            self._set()
+        following = min((at for at, *_ in watched if at > now), default=NEVER)
+        if following < NEVER:
+            self._look(max(following, now + _APART_S))
 
     def _ended(self, reason: str) -> None:
         if self._timer is not None:

@@ -115,10 +115,15 @@ class Connection(asyncio.BufferedProtocol):
 
     # What client and server call.
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Write a frame at the end of this turn of the loop, together with all others of the turn."""
         self._out.append(data)
-        self._grow(len(data))
+        self._queued += len(data)
+        if self._queued > self.limits.write_bytes:
+            self.paused = True  # one turn of the loop may bring many calls with long answers
+        if not self._due:
+            self._due = True
+            self.loop.call_soon(self._flush)
 
     def send_laden(self, head: tuple[int, int, int, int], payload: bytes, buffers: Sequence[Buffer]) -> None:
         """Write a frame with raw buffers; Refused, and nothing is written, when it is longer than the peer takes."""
@@ -137,10 +142,11 @@ class Connection(asyncio.BufferedProtocol):
             raise
         if shared >= 0:
             blocks.append(shared)
-        pieces = wire.laden(head, payload, views, blocks)
+        *before, last = pieces = wire.laden(head, payload, views, blocks)
         self._large = self._large or any(len(piece) > wire.LARGE for piece in pieces)
-        self._out += pieces
-        self._grow(sum(map(len, pieces)))
+        self._out += before
+        self._queued += sum(map(len, before))
+        self.send(last)
 
     def check(self, payload: bytes, views: Sequence[memoryview]) -> None:
         """Return in peace when a frame of this size may be sent; Refused otherwise."""
@@ -220,14 +226,6 @@ class Connection(asyncio.BufferedProtocol):
             if method == CLOSING:
                 self.reason = self.reason or f"the other side closed it: {payload.decode(errors='replace')}"
             self.receive(kind, method, ms, number, payload, buffers)
-
-    def _grow(self, size: int) -> None:
-        self._queued += size
-        if self._queued > self.limits.write_bytes:
-            self.paused = True  # one turn of the loop may bring many calls with long answers
-        if not self._due:
-            self._due = True
-            self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Hand over what this turn has brought: a call to the system costs more than a frame."""

@@ -13,14 +13,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from allotrope.kernel.errors import Lost, Overloaded, Refused
 from allotrope.transports.frames import errors, wire
 from allotrope.transports.frames.connection import Connection
 from allotrope.transports.frames.errors import Unreachable
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One call as it has come. Views in `buffers` stay good for as long as somebody holds them."""
 
     method: str
@@ -63,11 +64,6 @@ class Staff:
         self.leaving = ""  # why no more calls are taken
         self._idle: asyncio.Future[None] | None = None
 
-    def began(self) -> None:
-        """Count a call that runs."""
-        self.running += 1
-        self.counters.calls += 1
-
     def finished(self) -> None:
         """Count a call that has ended."""
         self.running -= 1
@@ -89,7 +85,7 @@ class Peer:
         self.staff, self.connection, self.name = staff, connection, name
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._credits: dict[int, Credit] = {}
-        self._held = 0
+        self._held, self._limits, self._loop = 0, connection.limits, connection.loop
         self.left: Callable[[Peer], None] = lambda peer: None  # told of the end, once
         connection.receive, connection.ended, connection.patient = self._receive, self._ended, False
 
@@ -107,7 +103,7 @@ class Peer:
     def _receive(
         self, kind: int, method: int, ms: int, number: int, payload: bytes, buffers: wire.Buffers
     ) -> None:
-        if kind in (wire.CALL, wire.OPEN):
+        if kind == wire.CALL or kind == wire.OPEN:
             self._begin(kind, method, ms, number, payload, buffers)
         elif kind == wire.CANCEL:
             task = self._tasks.get(number)
@@ -125,12 +121,12 @@ class Peer:
     def _begin(
         self, kind: int, method: int, ms: int, number: int, payload: bytes, buffers: wire.Buffers
     ) -> None:
-        staff, tasks, limits = self.staff, self._tasks, self.connection.limits
+        staff, tasks, limits, loop = self.staff, self._tasks, self._limits, self._loop
         ways = staff.handlers if kind == wire.CALL else staff.streamers
         way = ways[method] if method < len(ways) else None
         if way is None or number in tasks:
             raise wire.Malformed(f"method {method} is not of this kind, or call {number} runs already")
-        size = wire.length(payload, buffers)
+        size = wire.length(payload, buffers) if buffers else len(payload)
         if staff.leaving:
             self._refuse(number, Unreachable(f"nothing ran: {staff.leaving}; use another link", 0.1))
         elif len(tasks) >= limits.calls_per_link or staff.running >= limits.calls_in_all:
@@ -138,17 +134,18 @@ class Peer:
         elif self._held + size > limits.held_bytes and tasks:
             self._refuse(number, Overloaded(f"running calls hold {self._held:,} bytes; come back later", 0.1))
         else:
-            deadline = self.connection.loop.time() + ms / 1000 if ms else None
+            deadline = loop.time() + ms / 1000 if ms else None
             call = Call(staff.names[method], payload, buffers, deadline, self.name)
             del payload, buffers
             self._held += size
-            staff.began()
+            staff.running += 1
+            staff.counters.calls += 1
             if kind == wire.CALL:
                 work = self._answer(number, way, call, size)
             else:
-                self._credits[number] = Credit(self.connection.loop)
+                self._credits[number] = Credit(loop)
                 work = self._yield(number, way, call, size)
-            tasks[number] = self.connection.loop.create_task(work)
+            tasks[number] = loop.create_task(work)
 
     # Whatever happens in these two, the client is told how its call ended, and the call is counted out.
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from allotrope.cli.fleet.roll import roll
-from allotrope.engines.processes.devices import Devices, devices, shortages
+from allotrope.engines.devices import Devices, devices, shortages
 from allotrope.kernel.errors import Overloaded, PlanRefused
 from allotrope.planning.topology import Unit
 from tests.engines.processes.kiosk import Books, Desk, Prices
