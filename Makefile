@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(wildcard src examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check faults bench-calls bench-shares bench-durable bench-hops bench-gateway soak fuzz-frames pins clean
+.PHONY: help run test lint check faults bench-calls bench-shares bench-durable bench-events bench-restart bench-hops bench-gateway soak fuzz-frames pins clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,12 @@ bench-shares: $(VENV)/.run ## Show where the time of a payment in the monolith g
 
 bench-durable: $(VENV)/.run ## Measure durable throughput at each durability
 	$(BIN)/python -m benchmarks.durable
+
+bench-events: $(VENV)/.dev ## Measure events from publishing to effect, beside FastStream on NATS and on Redis
+	$(BIN)/python -m benchmarks.events
+
+bench-restart: $(VENV)/.run ## Measure a start on a log of a million events: seconds until ready, memory
+	$(BIN)/python -m benchmarks.restart
 
 bench-hops: $(VENV)/.dev ## Measure a call between processes beside gRPC, HTTP, Ray Serve and BentoML; PEERS="grpc web" for some
 	$(BIN)/python -m benchmarks.hops $(PEERS)

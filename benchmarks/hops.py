@@ -111,8 +111,8 @@ class Running:
                 return found
         return {}
 
-    def measure(self, kind: str, seconds: float) -> Sample:
-        """Return what one round finds."""
+    def ask(self, kind: str, seconds: float) -> tuple[dict[str, float], float]:
+        """Return what one round finds, and the processor time that it took; RuntimeError when the arm has ended."""
         assert self.process.stdin is not None
         before = cpu_s(self.process.pid)
         self.process.stdin.write(f"{kind} {seconds}\n")
@@ -121,6 +121,11 @@ class Running:
         spent = cpu_s(self.process.pid) - before
         if not found:
             raise RuntimeError(f"it ended while measuring: see {self.log.relative_to(ROOT)}")
+        return found, spent
+
+    def measure(self, kind: str, seconds: float) -> Sample:
+        """Return what one round finds."""
+        found, spent = self.ask(kind, seconds)
         calls = max(found["calls"], 1)
         return Sample(spent / calls * 1e6, found["p50_us"], calls / found["seconds"], int(found["failed"]))
 

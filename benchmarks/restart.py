@@ -76,7 +76,6 @@ def payment(number: int, of: int) -> Paid:
 
 async def write(folder: Path, count: int) -> None:
     """Leave a log of so many payments, all of them finished."""
-    folder.mkdir()
     log = SqliteLog(folder, owner=app.name)
     await log.open()
     for first in range(0, count, BATCH):
@@ -125,6 +124,7 @@ def main() -> None:
     for count in SIZES:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "app"
+            folder.mkdir()
             uvloop.run(write(folder, count))
             kinds = (
                 ("none: all of the log is read", "stop"),

@@ -170,67 +170,11 @@ def ended(names: Iterable[str]) -> None:
         for name in names:
             await session.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype='advisory' AND "
-                f"(classid::bigint<<32|objid::bigint)=hashtextextended('\"allotrope_{name}\".log',0)"
+                f"(classid::bigint<<32|objid::bigint) IN (hashtextextended('\"allotrope_{name}\".log',0),"
+                f"hashtextextended('\"allotrope_{name}\"',1))"
             )
         await session.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(end()))  # beside the loop of the test
     thread.start()
     thread.join()
-
-
-class Cut:
-    """A line to a server that may be cut, and let through again."""
-
-    def __init__(self, port: int) -> None:
-        self.there, self.port = port, free_port()
-        self.open = True
-        self.swallowed = False  # whether answers are lost, while what is sent arrives
-        self._ends: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> "Cut":
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.cut()
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.open:
-            writer.close()
-            return
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.there)
-        except OSError:
-            writer.close()
-            return
-        self._ends |= {writer, back}
-        await asyncio.gather(
-            self._carry(reader, back, answers=False), self._carry(there, writer, answers=True)
-        )
-
-    async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                if not (answers and self.swallowed):
-                    sink.write(data)
-                    await sink.drain()
-        sink.close()
-
-    def cut(self) -> None:
-        """Cut all connections; none is made until `mend`."""
-        self.open = False
-        ends, self._ends = self._ends, set()
-        for end in ends:
-            end.close()
-
-    def mend(self) -> None:
-        """Let connections through again."""
-        self.open, self.swallowed = True, False

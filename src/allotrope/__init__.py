@@ -8,9 +8,10 @@ from allotrope.kernel.operations import command, every, on, query
 from allotrope.kernel.tables import Table
 from allotrope.kernel.views import View, days
 from allotrope.modules.features.api import Count, Last, Max, Mean, Min, Sum
+from allotrope.modules.processes.api import Process, Step
 
 __all__ = [
     "Aggregate", "App", "Chance", "Clock", "Count", "Event", "Expired", "Failed", "Fault", "Last", "Latest",
-    "Lost", "Max", "Mean", "Message", "Min", "Overloaded", "PlanRefused", "Refused", "Sum", "Table", "Tick",
-    "View", "command", "component", "days", "every", "on", "query",
+    "Lost", "Max", "Mean", "Message", "Min", "Overloaded", "PlanRefused", "Process", "Refused", "Step", "Sum", "Table",
+    "Tick", "View", "command", "component", "days", "every", "on", "query",
 ]  # fmt: skip

@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 
 from allotrope import compose
+from allotrope.compose.connectors import connected
 from allotrope.compose.contracts import keep_known
 from allotrope.compose.figures import shown
-from allotrope.compose.gates import CALLERS, gate, rpc
+from allotrope.compose.gates import CALLERS, gate, rpc, webhooks
 from allotrope.compose.logs import log_of
+from allotrope.engines.desk import opened
 from allotrope.engines.processes.control import DOOR
 from allotrope.engines.processes.lines import Lines
 from allotrope.engines.processes.process import Door, Spec, served
@@ -40,9 +42,9 @@ log = logging.getLogger("allotrope")
 class Gateway:
     """The host of an app in a process of its own, as the post of that process sees it."""
 
-    def __init__(self, host: Host, gate: Gate) -> None:
+    def __init__(self, host: Host, gate: Gate, folder: Path) -> None:
         """Be asked for nothing before it is up."""
-        self.host, self.gate = host, gate
+        self.host, self.gate, self.folder = host, gate, folder
         self.loaded = False
         self.stopping = asyncio.Event()
         self.serving: asyncio.Task[None] | None = None
@@ -69,7 +71,12 @@ class Gateway:
         await self.host.start()
         server = Server(self.gate, socket.socket(fileno=os.dup(door.web)), WORK_S)
         running = asyncio.create_task(server.run_until(self.stopping))
-        async with rpc(self.gate, door.rpc, WORK_S):
+        async with (
+            opened(self.host, self.folder),
+            connected(self.host, self.folder),
+            rpc(self.gate, door.rpc, WORK_S),
+            webhooks(self.gate, self.folder),
+        ):
             await server.up.wait()
             self.loaded = True
             await running
@@ -115,6 +122,6 @@ async def gateway(spec: Spec, address: str) -> None:
             f"{folder / CALLERS}: callers had to prove who they are, and there is no file of keys any "
             "more; put it back, or start anew"
         )
-    charge = Gateway(host, front)
+    charge = Gateway(host, front, folder)
     charge.serving = asyncio.create_task(charge.serve(spec.door))
     await served(charge, lines, address, secret)

@@ -2,14 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from allotrope.logs.memory import MemoryLog
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.stores.memory import MemoryLedger
+from allotrope.stores.postgres import PostgresLedger, Schema
 from allotrope.stores.sqlite import SqliteLedger
 from allotrope.testing.contracts import Make
+from tests import servers
 from tests.logs.brokers import KINDS, PARAMETERS, Broker, name_of
 
 pytest.register_assert_rewrite("allotrope.testing.logs", "allotrope.testing.ledgers")
@@ -51,7 +54,23 @@ def log_make(request: pytest.FixtureRequest, opening: Callable[[str], Broker]) -
     return lambda folder: on.log(name=name_of(folder)), True
 
 
-@pytest.fixture(params=LEDGERS)
-def ledger_make(request: pytest.FixtureRequest) -> tuple[Make, bool]:
+@pytest.fixture(
+    params=[
+        *LEDGERS,
+        *(pytest.param(name, marks=pytest.mark.service) for name in ("postgres", "shared postgres")),
+    ]
+)
+def ledger_make(request: pytest.FixtureRequest) -> Iterator[tuple[Make, bool]]:
     """Return what opens a ledger in a folder, and whether it keeps anything."""
-    return LEDGERS[request.param], request.param != "memory"
+    if request.param in LEDGERS:
+        yield LEDGERS[request.param], request.param != "memory"
+        return
+    url, named, shared = servers.postgres(), set[str](), request.param == "shared postgres"
+
+    def make(folder: Path) -> PostgresLedger:
+        name = name_of(folder)
+        named.add(name)
+        return PostgresLedger(Schema(url, url, f"allotrope_{name}"), "power", shared=shared)
+
+    yield make, True
+    servers.dropped(named)

@@ -98,12 +98,16 @@ def crashes(tmp_path: Path, level: str, lossy: str, hits: tuple[int, ...]) -> Co
         return Counter(pool.map(lambda at: crash(tmp_path / at, level, lossy, at), plan))
 
 
+def told(hit: Counter[str]) -> str:
+    counts = ", ".join(f"{point} {count}" for point, count in sorted(hit.items()))
+    found = "0 lost, 0 doubled, 0 reordered within a key"
+    return f"{hit.total()} kills at {len(hit)} points; {found}; {counts}"
+
+
 def test_kill_at_every_point(tmp_path: Path, note: Callable[[str], None]) -> None:
     hit = crashes(tmp_path, "process", "", (23,))
     assert set(hit) == set(POINTS)
-    note(
-        f"kill -9, durability process: {hit.total()} kills at {len(hit)} points; 0 lost, doubled or reordered"
-    )
+    note(f"log and ledger, durability process: {told(hit)}")
 
 
 @pytest.mark.long
@@ -117,13 +121,8 @@ def test_kill_at_every_point_often(
     hit = crashes(tmp_path, level, lossy, (1, 2, 19, 47, 80))
     assert set(hit) == set(POINTS)
     assert min(hit.values()) >= 5
-    what = {
-        "": "kill -9",
-        "1": "kill -9 and unsynced writes dropped",
-        "torn": "kill -9 and unsynced writes torn",
-    }
-    counts = ", ".join(f"{point} {count}" for point, count in sorted(hit.items()))
-    note(f"{what[lossy]}, durability {level}: 0 lost, doubled or reordered; hits: {counts}")
+    what = {"": "", "1": ", unsynced writes dropped", "torn": ", unsynced writes torn"}
+    note(f"log and ledger, durability {level}{what[lossy]}: {told(hit)}")
 
 
 def test_power_cut_at_durability_power(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Shelf:
 
     @query
     async def weigh(self, grams: int, times: float = 1.0, flat: bool = False, kind: str = "") -> float:
-        return grams * times * (not flat)
+        return grams * max(min(times, 1e9), -1e9) * (not flat)
 
     @query
     async def heavier(self, loaf: Loaf, others: tuple[Loaf, ...] = ()) -> tuple[Loaf, ...]:

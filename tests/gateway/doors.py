@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from allotrope.compose import build
+from allotrope.compose.figures import shown
 from allotrope.compose.gates import CALLERS, gate
 from allotrope.gateway.access.keys import made
 from allotrope.gateway.server import Server, bound
@@ -54,7 +55,7 @@ async def opened(
     given = {name: made(folder / CALLERS, name, "", scopes) for name, scopes in (keys or {}).items()}
     tracer = Tracer()
     host = build(what, str(file), folder, Options(tracer=tracer))
-    front = gate(host, folder, tracer)
+    front = gate(host, folder, tracer, shown(host))
     listener = bound("127.0.0.1", 0, front.settings, closed=front.admission.closed)
     await host.start()
     port = listener.getsockname()[1]

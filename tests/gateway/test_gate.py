@@ -35,7 +35,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 async def test_queries_commands_and_events(tmp_path: Path) -> None:
     async with opened(tmp_path) as door:
         published = await door.post("/events/Baked", LOAF)
-        assert (published.status_code, published.json()) == (202, {"origin": 1})
+        assert (published.status_code, published.json()["origin"]) == (202, 1)
         assert (await door.post("/Shelf/loaf", {"id": "a"})).json() == LOAF
         assert (await door.get("/Shelf/loaf?id=a")).json() == LOAF
         assert (await door.get("/Shelf/loaf?id=b")).json() is None

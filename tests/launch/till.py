@@ -76,8 +76,8 @@ COMMAND = (sys.executable, "-m", "allotrope")
 class Shop:
     """The app as it is served from one folder."""
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.base = place, ""
+    def __init__(self, place: Path, topology: str = "microservices") -> None:
+        self.place, self.base, self.topology = place, "", topology
         self.process: asyncio.subprocess.Process | None = None
         self.sold: dict[str, int] = {}
         self.failures: list[str] = []
@@ -89,7 +89,7 @@ class Shop:
 
     async def start(self) -> None:
         """Serve it, and wait until it does."""
-        arguments = ("serve", "till_app", "-t", "microservices", "--folder", "kept", "--port", "0")
+        arguments = ("serve", "till_app", "-t", self.topology, "--folder", "kept", "--port", "0")
         self.process = await asyncio.create_subprocess_exec(
             *COMMAND, *arguments, cwd=self.place, stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -12,7 +12,8 @@ from allotrope.logs.kafka import KafkaServer
 from allotrope.logs.nats import NatsServer
 from allotrope.logs.postgres import PostgresServer
 from allotrope.logs.redis import RedisServer
-from allotrope.logs.remote import RemoteLog, Server
+from allotrope.logs.remote import RemoteLog
+from allotrope.logs.server import Server
 from tests import servers
 
 
@@ -83,7 +84,9 @@ def _kafka(folder: Path) -> Iterator[Broker]:
 
 
 KINDS = {"nats": _nats, "redis": _redis, "postgres": _postgres, "kafka mock": _kafka}
-PARAMETERS = [pytest.param(kind, marks=pytest.mark.service) for kind in KINDS]
+MOCK = pytest.param("kafka mock", marks=[pytest.mark.service, pytest.mark.long])  # its groups take seconds
+BREAKABLE = [pytest.param(kind, marks=pytest.mark.service) for kind in KINDS if kind != "kafka mock"]
+PARAMETERS = [*BREAKABLE, MOCK]
 
 
 def name_of(folder: Path) -> str:

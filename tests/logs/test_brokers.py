@@ -16,15 +16,14 @@ from allotrope.logs.kafka import KafkaServer
 from allotrope.logs.redis import RedisServer
 from allotrope.logs.remote import RemoteLog
 from allotrope.storage.ports import Envelope, Fenced
+from allotrope.testing.passages import Passage
 from tests import servers
-from tests.logs.brokers import KINDS, PARAMETERS, Broker
+from tests.logs.brokers import BREAKABLE, KINDS, PARAMETERS, Broker
 
 PAYMENT = Envelope("Payment", "card", b"body", 1_700_000_000_000_000)
-MOCK = pytest.param("kafka mock", marks=[pytest.mark.service, pytest.mark.long])  # its groups take seconds
-BREAKABLE = [each for each in PARAMETERS if each.values != ("kafka mock",)]  # no line to the mock can be cut
 
 
-@pytest.fixture(params=[*BREAKABLE, MOCK])
+@pytest.fixture(params=PARAMETERS)
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     with KINDS[request.param](tmp_path / "server") as found:
         yield found
@@ -82,7 +81,7 @@ async def test_a_line_cut_in_the_middle_loses_and_doubles_nothing(
     breakable: Broker, *, swallowed: bool
 ) -> None:
     """With answers swallowed first, what was stored is known to the server alone, and has to be read back."""
-    async with servers.Cut(breakable.port) as line, opened(breakable.log(line.port)) as log:
+    async with Passage(breakable.port) as line, opened(breakable.log(line.port)) as log:
         loop = asyncio.get_running_loop()
 
         def disturb(answered: int) -> None:
@@ -127,7 +126,7 @@ async def test_a_second_writer_is_refused_until_the_first_has_gone(
 
 async def test_who_was_cut_off_and_replaced_writes_nothing_more(breakable: Broker) -> None:
     """A host that was away for so long that another one took over must not mix its entries into the other's."""
-    async with servers.Cut(breakable.port) as line:
+    async with Passage(breakable.port) as line:
         first = breakable.log(line.port)
         await first.open()
         await first.append([PAYMENT])
@@ -157,6 +156,21 @@ async def test_what_an_opening_needs_is_found_again(broker: Broker) -> None:
         known, new = await log.append([replace(PAYMENT, request="7"), PAYMENT])
         assert (known.position, new.position, new.envelope.origin) == (8, 2402, 1501)
         assert len(await log.read(2_000, 1000)) == 403
+
+
+async def test_what_a_lost_effect_had_published_is_not_stored_twice(broker: Broker) -> None:
+    """A power cut may take the newest commits of the ledger: their events come once more, under new numbers."""
+    derived = replace(PAYMENT, origin=1, path="/A.on#000")
+    async with opened(broker.log()) as log:
+        await log.append([PAYMENT] * 2)
+        await log.relay("shop", [(1, derived)])
+    async with opened(broker.log()) as log:
+        await log.relay("shop", [(1_000_000_001, derived), (1_000_000_002, replace(derived, origin=2))])
+    async with opened(broker.log()) as log:
+        await log.append([PAYMENT])
+        await log.relay("shop", [(1_000_000_003, derived), (1_000_000_004, replace(derived, origin=3))])
+        stored = [each.envelope.origin for each in await log.read() if each.envelope.path]
+        assert stored == [1, 2, 3]
 
 
 async def test_what_is_too_large_is_refused_alone(broker: Broker) -> None:

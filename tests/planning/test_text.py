@@ -19,16 +19,16 @@ components
   Features  (64 calls at once, 1024 waiting)
     query  total(card: str) -> Decimal
     needs  spending: Spending
-  Scorer  (64 calls at once, 1024 waiting)
+  Scorer  (64 calls at once, 1024 waiting, events tried 3 times)
     on       score(Payment) -> Scored
     needs    features: Features
     setting  threshold: float = 0.5    by the topology
-  Desk  (64 calls at once, 1024 waiting, 250 ms each)
+  Desk  (64 calls at once, 1024 waiting, 250 ms each, events tried 3 times)
     on       open(Scored) -> Opened | None
     query    waiting() -> tuple[str, ...]
     command  close(card: str) -> nothing    key card; faults Closed
     needs    cases: Table[Scored]
-  Hurried  (64 calls at once, 1024 waiting)
+  Hurried  (64 calls at once, 1024 waiting, events tried 3 times)
     on     score(Payment) -> Scored
     query  guess() -> float
     needs  spending: Spending        latest

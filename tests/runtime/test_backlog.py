@@ -1,6 +1,7 @@
 """Inputs that wait in the log, and flows that lie aside: nobody else is held up, nothing is lost, order holds."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -8,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from allotrope import App, Count, Event, Sum, Table, View, command, component, on
@@ -98,7 +100,16 @@ class Reader:
         await self.read.put(asked.key, (*(await self.read.get(asked.key) or ()), found))
 
 
-app = App("yard", Porter, Crane, Clerk, Reader, Seen)
+@component
+class Scale:
+    """Takes what the crane takes."""
+
+    @on(Lifted)
+    async def weigh(self, lifted: Lifted) -> None:
+        STAGE["weighed"] += 1
+
+
+app = App("yard", Porter, Crane, Clerk, Reader, Scale, Seen)
 
 
 def opened(folder: Path, window: int = 4, backlog: int = 1000) -> Host:
@@ -112,7 +123,7 @@ def opened(folder: Path, window: int = 4, backlog: int = 1000) -> Host:
 async def live(
     folder: Path, window: int = 4, backlog: int = 1000, *, free: bool = False
 ) -> AsyncIterator[Host]:
-    STAGE.update(crane=asyncio.Event(), noted=0, begun=[])
+    STAGE.update(crane=asyncio.Event(), noted=0, weighed=0, begun=[])
     if free:
         STAGE["crane"].set()
     host = opened(folder, window, backlog)
@@ -132,8 +143,6 @@ async def until(reached: Callable[[], object]) -> None:
 
 
 async def rows(host: Host, table: str) -> dict[str, Any]:
-    import msgspec
-
     return {
         key: msgspec.msgpack.decode(row) for key, row in (await host.site.contents()).tables[table].items()
     }
@@ -254,3 +263,25 @@ async def test_answers_are_those_of_a_window_that_holds_all(tmp_path: Path, seed
             return kept.tables, kept.views
 
     assert await result("small", 1 + seed, 2) == await result("large", 1000, 0)
+
+
+async def test_age_and_number_of_what_waits_are_told(tmp_path: Path) -> None:
+    async with live(tmp_path) as host:
+        assert host.backlog.age_s(time.time_ns() // 1000) == 0.0
+        for number in range(40):
+            await host.publish(Heavy("a", number))
+        await until(lambda: host.waiting == 39)
+        assert host.backlog.age_s(time.time_ns() // 1000 + 5_000_000) >= 5.0
+        STAGE["crane"].set()
+        await host.settled()
+        assert (host.waiting, host.backlog.age_s(time.time_ns() // 1000)) == (0, 0.0)
+
+
+async def test_two_who_take_the_same_event_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async with live(tmp_path) as host:
+        for number in range(50):
+            await host.publish(Heavy(f"k{number}", number))
+        await until(lambda: STAGE["weighed"] == 50)
+        assert len(STAGE["begun"]) == 4
+        STAGE["crane"].set()
+        await host.settled()

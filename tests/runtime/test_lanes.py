@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from allotrope.runtime.flows import Flights, Flow
+from allotrope.runtime.intake.turns import Turn, Turns
 from allotrope.runtime.routes import Delivery, Route
-from allotrope.runtime.turns import Turn, Turns
 from allotrope.storage.ports import Envelope
 
 BITS = 5

@@ -205,7 +205,7 @@ def test_what_one_version_has_accepted_the_other_one_finishes(to_and_fro: Any, t
         await host.publish(paid(host, "ann", 70))
         await host.settled()
         await host.log.append(  # as a host does that is killed before it goes on
-            [host._envelope("Desk.close", "ann", _arguments(host), Input(request="r1"))]
+            [host.inputs._envelope("Desk.close", "ann", _arguments(host), Input(request="r1"))]
         )
 
     async def after(host: Host) -> Any:

@@ -60,6 +60,8 @@ def show_beside(archive: Archive, found: Found, console: Console) -> None:
     sampled = all(record.trace for origin in found.origins for record in archive.history.records(origin))
     if not sampled and (why := archive.history.passed_over()):
         console.print(f"some may be missing: {why}", style="dim", highlight=False)
+    for why in filter(None, map(archive.history.removed, found.origins)):
+        console.print(f"some may be missing: {why}", style="dim", highlight=False)
 
 
 def counted(totals: Counter[str]) -> str:

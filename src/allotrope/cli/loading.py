@@ -19,6 +19,9 @@ TopologyName = Annotated[
     str, Parameter(name=["--topology", "-t"], help="A preset, or the path of a topology file (TOML).")
 ]
 Folder = Annotated[Path, Parameter(name=["--folder", "-d"], help="Where the app keeps its files.")]
+Output = Annotated[
+    Path | None, Parameter(name=["--output", "-o"], help="The file to write; stdout without it.")
+]
 
 
 def screen() -> Console:
@@ -45,3 +48,16 @@ def planned(name: str, topology: str) -> Plan:
 def many(count: int, one: str, more: str = "") -> str:
     """Return a count with its noun: `1 trace`, `2 traces`; `more` is its plural where an s does not do."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def give(text: str, output: Path | None) -> int:
+    """Write a text into a file, or to stdout where none is named, and return the exit code."""
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise Refused(f"{output}: cannot be written: {error.strerror}; name another file") from None
+    print(output, file=sys.stderr)
+    return 0

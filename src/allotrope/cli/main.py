@@ -26,13 +26,19 @@ A line is {"event": "Submitted", "data": {...}} or {"call": "Desk.settle", "data
     "serve": """Serve an app over HTTP: every query, command and event, with an OpenAPI page at /docs.
 
 It listens on this machine only until there is a key: see `allotrope keys`.""",
+    "webhooks": "Send events to URLs, signed: `webhooks add URL --event NAME`, `webhooks ls`.",
     "keys": "Make, list and revoke API keys: `keys new NAME`, `keys ls`, `keys revoke NAME`.",
     "contract": "Write what others rely on in an app; compare contracts, make stubs, keep samples of events.",
+    "asyncapi": "Write the AsyncAPI document of an app: its events, who sends and takes them, and where.",
     "proto": "Print the gRPC contract of an app: what `serve --grpc PORT` offers.",
     "check": "Replay one input through all presets and compare the answers.",
     "trace": "Draw what happened to a request, with times.",
     "replay": "Compute a recorded decision again, and say whether it comes out the same.",
     "impact": "List all that came of an input, an event or a decision.",
+    "backup": "Copy all that an app keeps, while it serves.",
+    "restore": "Make the folder of an app from a backup, as of the newest moment or an earlier one.",
+    "events": "What an app has in its log: `events rebuild APP VIEW` makes a view again from it.",
+    "why-waiting": "Say what an input of a running app waits for, down to the root of it.",
     "ps": "List the processes of a running app.",
     "top": "Watch the processes of a running app.",
     "logs": "Show the log lines of all units, merged by time: `logs UNIT -f` follows one.",
@@ -41,8 +47,11 @@ It listens on this machine only until there is a key: see `allotrope keys`.""",
     "roll": "Replace the replicas of a unit, or of all, one by one while requests go on.",
 }
 PLACES = {  # of the verbs that are not a file beside this one
-    **{verb: f"net.{verb}" for verb in ("serve", "keys", "proto")},
+    **{verb: f"net.{verb}" for verb in ("serve", "keys", "webhooks", "asyncapi", "proto")},
+    **{verb: f"backups.{verb}" for verb in ("backup", "restore")},
     "contract": "versions.contract",
+    "events": "events.events",
+    "why-waiting": "events.waiting",
     **{verb: f"fleet.{verb}" for verb in ("ps", "top", "logs", "scale", "roll", "requests")},
 }
 OWN_DEBUG = {"replay"}  # verbs for which --debug means a debugger
@@ -56,7 +65,8 @@ cli = App(
     result_action="return_value",
 )
 for _verb, _says in VERBS.items():
-    cli.command(f"allotrope.cli.{PLACES.get(_verb, _verb)}:{_verb}", name=_verb, help=_says)
+    _place = f"allotrope.cli.{PLACES.get(_verb, _verb)}:{_verb.replace('-', '_')}"
+    cli.command(_place, name=_verb, help=_says)
 
 
 @cli.meta.default

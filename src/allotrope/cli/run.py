@@ -15,7 +15,8 @@ from cyclopts import Parameter
 from allotrope import compose
 from allotrope.cli.lines import Feed, lines_of
 from allotrope.cli.loading import AppName, Folder, TopologyName, many, planned
-from allotrope.cli.stopping import INTERRUPTED, keep_journal, on_signals, started
+from allotrope.cli.stopping import INTERRUPTED, desk, keep_journal, on_signals, started
+from allotrope.compose.connectors import connected
 from allotrope.compose.figures import gathered, gauges
 from allotrope.kernel.errors import Lost, Refused
 from allotrope.planning.plans import Plan
@@ -86,8 +87,9 @@ async def _serve(plan: Plan, settings: Settings, source: int | None) -> int:
             metrics = serve(settings.metrics, host.services.meters, gauges(host), gathered(host))
         _say(_greeting(plan, settings, metrics.address if metrics else ""))
         begun, feed = time.monotonic(), Feed(host, sys.stdout)
-        with _progress(feed, host, settings.input):
-            await _until_the_end(host, feed, source, stopping)
+        async with desk(host, settings.folder), connected(host, settings.folder):
+            with _progress(feed, host, settings.input):
+                await _until_the_end(host, feed, source, stopping)
         return await _wind_up(host, feed, begun, stopped=stopping.is_set())
     finally:
         if metrics is not None:

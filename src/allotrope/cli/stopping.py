@@ -47,6 +47,13 @@ async def started(host: Host, stopping: asyncio.Event) -> bool:
     return False
 
 
+def desk(host: Host, folder: Path) -> contextlib.AbstractAsyncContextManager[object]:
+    """Return what opens the desk of a host, at which the verbs of events ask it, for as long as it is entered."""
+    from allotrope.engines.desk import opened  # only here: a host that nobody can ask pays for no socket
+
+    return opened(host, folder)
+
+
 def keep_journal(plan: Plan, folder: Path) -> None:
     """Write the log lines of this process beside those of its units, if it has any: `allotrope logs` shows both."""
     if plan.apart:

@@ -9,6 +9,7 @@ import msgspec
 
 from allotrope.compose.apps import load, planned
 from allotrope.compose.contracts import KNOWN, contract_at, keep_contract
+from allotrope.compose.logs import ledger_of
 from allotrope.compose.state import sinks
 from allotrope.engines.processes.launching import CANARY, RELEASE
 from allotrope.engines.processes.lines import Lines
@@ -28,7 +29,6 @@ from allotrope.runtime.telemetry.sinks import Collector
 from allotrope.runtime.tracing import Tracer
 from allotrope.sidecars.companion import companions
 from allotrope.stores.memory import MemoryLedger
-from allotrope.stores.sqlite import SqliteLedger
 from allotrope.transports.direct import direct
 from allotrope.transports.frames.security import Key
 
@@ -42,8 +42,7 @@ async def replica(spec: Spec, unit: str, name: str, address: str) -> None:
     owner = agreed(app, made, unit, folder, canary=canary)
     lines = Lines(secret)
     writes = any(o.writes for n in made.units[unit] for o in app.components[n].operations)
-    level = made.topology.durability
-    shared = SqliteLedger(folder / unit, level, owner=owner, shared=True) if writes else None
+    shared = ledger_of(made.topology, folder, owner, unit, shared=True) if writes else None
     if shared is not None:
         await migrate(app, shared, made.units[unit])
     seed, stirs = spec.stirs

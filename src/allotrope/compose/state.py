@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from allotrope.compose.logs import log_of
+from allotrope.compose.logs import ledger_of, log_of
 from allotrope.kernel.components import App
 from allotrope.planning.plans import Plan
 from allotrope.planning.topology import Topology
@@ -18,7 +18,6 @@ from allotrope.storage.checkpoints import Checkpoints
 from allotrope.storage.folders import own
 from allotrope.storage.ports import Ledger, Log
 from allotrope.stores.memory import MemoryLedger
-from allotrope.stores.sqlite import SqliteLedger
 
 FOLDER = Path(".allotrope")
 
@@ -31,7 +30,7 @@ def stores(topology: Topology, folder: Path | None, owner: str = "") -> tuple[Lo
     own(where)
     log = log_of(topology, where, owner)
     try:
-        return log, SqliteLedger(where, topology.durability, owner=owner)
+        return log, ledger_of(topology, where, owner)
     except BaseException:
         log.release()
         raise

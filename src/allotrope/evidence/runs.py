@@ -210,7 +210,8 @@ class Driver:
         kinds = self.app.events()
         published = [pair for record in self.chaos.records.values() for pair in record.events]
         came = [given.event for given in inputs if isinstance(given, Publish)]
-        return [*came, *(codec.decode(body, kinds[kind]) for kind, body in published)]
+        # What carries a letter that comes in again is no event of the app.
+        return [*came, *(codec.decode(body, kinds[kind]) for kind, body in published if kind in kinds)]
 
     def _recall(self, record: Record) -> None:
         """Keep what a decision was answered that cannot be repeated, under the names that `Effects.once` gives."""

@@ -5,19 +5,28 @@ context. Events and commands carry theirs in an `Input`.
 """
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime
 from time import perf_counter
 from typing import Any, Protocol
 
 import msgspec
 
+from allotrope.gateway.preferences import NONE, Preference
+from allotrope.kernel import codec
 from allotrope.kernel.calls import LAST_ORIGIN, Call, current
 from allotrope.kernel.messages import Event
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
+from allotrope.runtime.intake.inputs import Inputs, Receipt
 from allotrope.runtime.options import Input
+from allotrope.runtime.records import figures
+from allotrope.runtime.sites.site import Site
 from allotrope.runtime.tracing import Span, Tracer, check_traceparent
+from allotrope.storage.ports import Entry, Envelope, Log
+from allotrope.storage.positions import position_at
 
+_LATER = 1 << 62  # a time after all that there is
 EARLY_S = 0.01  # by how much a timer may be before its time
 
 
@@ -27,14 +36,16 @@ class Live(Protocol):
     plan: Plan
     stopped: BaseException | None
 
+    inputs: Inputs
+    log: Log
+    site: Site
+    watch: Callable[[Envelope, Any], None] | None
+
     def of(self, kind: type[Any]) -> Any:
-        """Return a component's queries."""
+        """Return a component's queries, or a view."""
 
-    async def publish(self, event: Event, given: Input) -> int:
-        """Accept an event."""
-
-    async def tell(self, title: str, arguments: tuple[Any, ...], given: Input) -> Any:
-        """Run a command."""
+    def let_go(self, receipt: Receipt) -> None:
+        """Have an input go on whether anybody waits for it or not."""
 
 
 class Visit(msgspec.Struct, gc=False):
@@ -46,6 +57,13 @@ class Visit(msgspec.Struct, gc=False):
     until: float  # when its patience ends, of perf_counter
     tenant: str = ""
     once: str = ""  # the caller's Idempotency-Key
+    at: datetime | None = None  # when what it tells of happened, if it says so
+    prefer: Preference = NONE
+    waits: bool = False  # for the end of a command, whatever the topology says
+    after: int = 0  # an origin whose effects are to be read
+    place: str = ""  # where its status is found, of one that is answered before its end
+    last: str = ""  # the id of the last event that was seen
+    origins: list[int] = []  # of what it has had accepted, all its parts together
 
     @property
     def late(self) -> bool:
@@ -59,8 +77,35 @@ class Link:
     def __init__(self, host: Live, tracer: Tracer) -> None:
         """Reach `host`; `tracer` is the one that it uses itself."""
         self.host, self.tracer = host, tracer
-        self.plan = host.plan
+        self.plan, self.inputs = host.plan, host.inputs
         self._asks: dict[str, Callable[..., Any]] = {}
+
+    @property
+    def durable(self) -> bool:
+        """Return whether the log keeps what it gets."""
+        return self.plan.topology.durability != "none"
+
+    @property
+    def parked(self) -> int:
+        """Return how many events were parked since the start."""
+        return self.host.site.parked
+
+    async def end(self) -> int:
+        """Return the position in the log of what comes next."""
+        return await position_at(self.host.log, _LATER)
+
+    async def entries(self, position: int, limit: int) -> Sequence[Entry]:
+        """Return entries of the log from a position on."""
+        return await self.host.log.read(position, limit)
+
+    def value(self, envelope: Envelope) -> Any:
+        """Return the event that an envelope holds. Refused, or ValidationError, where this version cannot read it."""
+        return codec.decode(envelope.body, self.host.site.routes.kinds[envelope.kind])
+
+    def watch(self, seen: Callable[[Envelope, Any], None]) -> None:
+        """Have every event shown from now on; for who has no log to read."""
+        self.host.watch = seen
+        self.host.site.routes.watched = True
 
     @property
     def ready(self) -> bool:
@@ -82,6 +127,13 @@ class Link:
         if span is not None:
             span.name, span.request = f"gateway {name}", request
         return Visit(request, header, span, perf_counter() + patience_s)
+
+    def join(self, visit: Visit, trace: str) -> None:
+        """Put a visit under a trace that only its body has told of."""
+        span = self.tracer.root("gateway events", trace)
+        if span is not None:
+            span.request = visit.request
+        visit.span, visit.trace = span, trace if span is None else span.traceparent
 
     def ended(self, visit: Visit, status: str) -> None:
         """Close the visit's span."""
@@ -124,13 +176,34 @@ class Link:
             if pieces is not None:
                 await pieces.aclose()
 
-    async def told(self, operation: Operation, arguments: tuple[Any, ...], visit: Visit) -> Any:
-        """Return the answer of a command."""
-        return await self.host.tell(operation.title, arguments, _input(visit))
+    async def read(self, view: type[Any], key: str, at: datetime | None, visit: Visit) -> dict[str, Any]:
+        """Return the figures of one key of a view, newest or at an event time."""
+        token = current.set(_call(visit))
+        try:
+            found: dict[str, Any] = figures(await self.host.of(view).of(key, at))
+            return found
+        finally:
+            current.reset(token)
 
-    async def published(self, event: Event, visit: Visit) -> int:
-        """Return the origin of an event."""
-        return await self.host.publish(event, _input(visit))
+    async def told(self, operation: Operation, arguments: tuple[Any, ...], visit: Visit) -> Receipt:
+        """Return the receipt of a command."""
+        receipt = await self.inputs.command(operation.title, arguments, _input(visit))
+        visit.origins.append(receipt.origin)
+        return receipt
+
+    async def published(self, event: Event, visit: Visit) -> Receipt:
+        """Return the receipt of an event."""
+        receipt = await self.inputs.event(event, _input(visit))
+        visit.origins.append(receipt.origin)
+        return receipt
+
+    def let_go(self, receipt: Receipt) -> None:
+        """Have an input go on whether anybody waits for it or not."""
+        self.host.let_go(receipt)
+
+    def receipt(self, origin: int, kind: str, request: str, visit: Visit) -> Receipt:
+        """Return the receipt of an input that this tenant has sent before."""
+        return Receipt(Envelope(kind, "", b"", 0, origin, "", request, visit.tenant), origin)
 
 
 def _call(visit: Visit) -> Call:
@@ -141,4 +214,4 @@ def _call(visit: Visit) -> Call:
 
 
 def _input(visit: Visit) -> Input:
-    return Input(request=visit.once, tenant=visit.tenant, traceparent=visit.trace)
+    return Input(request=visit.once, at=visit.at, tenant=visit.tenant, traceparent=visit.trace)

@@ -3,6 +3,7 @@
 POST /Component/operation    a query or command, its arguments as a JSON object
 GET  /Component/operation    a query whose arguments are plain words, in the query string
 POST /events/Kind            an event, its fields as a JSON object
+POST /events                 CloudEvents: one, or a batch
 POST /facade/name            the operations of a facade, given their arguments by name
 POST /bundle                 several operations, each with arguments of its own
 """
@@ -20,7 +21,7 @@ from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
 
-Kind = Literal["query", "command", "event", "facade", "bundle"]
+Kind = Literal["query", "command", "event", "facade", "bundle", "view", "status", "live", "cloudevents"]
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -34,10 +35,18 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     names: tuple[str, ...]  # its fields
     operation: Operation | None = None
     event: type[Event] | None = None
+    view: type[Any] | None = None
     parts: tuple["Offer", ...] = ()  # of a facade
     plain: bool = False  # whether GET is open to it
     streams: bool = False
     says: str = ""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Return how it may be asked."""
+        if self.kind in ("view", "status", "live"):
+            return ("GET",)
+        return ("GET", "POST") if self.plain or self.kind == "event" else ("POST",)
 
 
 class Called(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +72,7 @@ def offers_of(plan: Plan) -> dict[str, Offer]:
             made.append(_facade(name, tuple(titled[title] for title in titles)))
         except Refused as error:
             faults.append(str(error))
-    made.append(_bundle())
+    made += [_bundle(), _cloudevents()]
     found: dict[str, Offer] = {}
     aliased = [(path, titled[title]) for path, title in plan.topology.gateway.alias.items()]
     for path, offer in [*((offer.path, offer) for offer in made), *aliased]:
@@ -75,7 +84,9 @@ def offers_of(plan: Plan) -> dict[str, Offer]:
     return found
 
 
-RESERVED = ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs.js", "/docs.css")
+RESERVED = (
+    "/health/live", "/health/ready", "/metrics", "/openapi.json", "/asyncapi.json", "/docs", "/docs.js", "/docs.css",
+)  # fmt: skip
 
 
 def _operation(operation: Operation) -> Offer:
@@ -144,6 +155,14 @@ def _bundle() -> Offer:
     return Offer(
         title="bundle", path="/bundle", kind="bundle", shape=made, read=reader(made), names=(),
         says="Answers several operations together, each under the name that it was given.",
+    )  # fmt: skip
+
+
+def _cloudevents() -> Offer:
+    made = list[dict[str, Any]]
+    return Offer(
+        title="events", path="/events", kind="cloudevents", shape=made, read=reader(made), names=(),
+        says="Takes CloudEvents: one as JSON, several as a batch, or one with `ce-` headers and its data as the body.",
     )  # fmt: skip
 
 

@@ -5,18 +5,21 @@ who may ask (`access`), what an error looks like (`problems`).
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from time import perf_counter
 from typing import Any
 
 import msgspec
 
 from allotrope.gateway.access.admission import Admission
 from allotrope.gateway.access.callers import Caller
-from allotrope.gateway.link import Link, Visit
+from allotrope.gateway.link import Visit
 from allotrope.gateway.offers import Called, Offer
 from allotrope.gateway.problems import Problem, problem_of
+from allotrope.gateway.requests import MARGIN_S, Requests, Status
 from allotrope.gateway.values import from_query, unfit
-from allotrope.kernel.errors import nearest
+from allotrope.kernel.errors import Refused, nearest
 
 MOST_PARTS = 32
 
@@ -33,10 +36,15 @@ class Service:
     """Runs the offers of one gateway."""
 
     def __init__(
-        self, link: Link, offers: Mapping[str, Offer], admission: Admission, statuses: Mapping[str, int]
+        self,
+        requests: Requests,
+        offers: Mapping[str, Offer],
+        admission: Admission,
+        statuses: Mapping[str, int],
     ) -> None:
-        """Run them over `link`."""
-        self.link, self.admission, self.statuses = link, admission, statuses
+        """Run them over the link of `requests`."""
+        self.requests, self.link, self.admission, self.statuses = requests, requests.link, admission, statuses
+        self.settings = self.link.plan.topology.gateway
         self.titled = {offer.title: offer for offer in offers.values()}
 
     def read(self, offer: Offer, body: bytes) -> Any:
@@ -48,30 +56,55 @@ class Service:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(400, "malformed", f"this is no JSON: {error}") from None
 
-    def read_query(self, offer: Offer, query: bytes) -> Any:
-        """Return what a query string asks. Refused when it does not fit."""
+    def read_query(self, offer: Offer, query: bytes, more: Mapping[str, str]) -> Any:
+        """Return what a query string asks, and `more` from elsewhere. Refused when it does not fit."""
         try:
-            return from_query(query, offer.shape)
+            return from_query(query, offer.shape, more)
         except msgspec.ValidationError as error:
             raise unfit(error, offer.title, offer.names) from None
 
     async def answer(self, offer: Offer, given: Any, visit: Visit, caller: Caller) -> Any:
         """Return the answer to what `read` has returned."""
         if offer.kind == "query":
+            await self._level(offer.title, visit)
             return await self.link.asked(_operation(offer), msgspec.structs.astuple(given), visit)
         if offer.kind == "command":
-            return await self.link.told(_operation(offer), msgspec.structs.astuple(given), visit)
+            return await self.requests.command(_operation(offer), msgspec.structs.astuple(given), visit)
         if offer.kind == "event":
             assert offer.event is not None
             event = offer.event(**{name: getattr(given, name) for name in offer.names})
-            return {"origin": await self.link.published(event, visit)}
+            return await self.requests.event(event, visit)
+        if offer.kind == "view":
+            assert offer.view is not None
+            await self._level(offer.title, visit)
+            return await self.link.read(offer.view, given.key, given.at, visit)
+        if offer.kind == "status":
+            return await self.requests.status(given.id, visit, caller)
         if offer.kind == "facade":
             return await self._facade(offer, given, visit, caller)
         return await self._bundle(given, visit, caller)
 
-    def pieces(self, offer: Offer, given: Any, visit: Visit) -> AsyncGenerator[Any, None]:
-        """Return the pieces of a streaming query."""
-        return self.link.pieces(_operation(offer), msgspec.structs.astuple(given), visit)
+    async def pieces(self, offer: Offer, given: Any, visit: Visit) -> AsyncGenerator[Any, None]:
+        """Yield the pieces of a streaming query."""
+        await self._level(offer.title, visit)
+        asked = self.link.pieces(_operation(offer), msgspec.structs.astuple(given), visit)
+        async with contextlib.aclosing(asked) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _level(self, title: str, visit: Visit) -> None:
+        """Return once what is read covers the origin that the caller wants to see. Problem 504 when that takes long."""
+        if visit.after <= 0:
+            return
+        left = min(visit.until - perf_counter(), self.settings.deadline_s) - MARGIN_S
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                await self.link.inputs.covered(visit.after, title)
+        except Refused as error:
+            raise Problem(409, "origin", str(error)) from None
+        except TimeoutError:
+            text = f"what {title} reads does not cover origin {visit.after} yet; ask again later"
+            raise Problem(504, "behind", text, 1.0) from None
 
     async def _facade(self, offer: Offer, given: Any, visit: Visit, caller: Caller) -> dict[str, Part]:
         self.admission.charge(caller, len(offer.parts) - 1)
@@ -106,7 +139,8 @@ class Service:
 
     async def _part(self, work: Coroutine[Any, Any, Any], visit: Visit) -> Part:
         try:
-            return Part(200, await work)
+            answer = await work
+            return Part(202 if isinstance(answer, Status) else 200, answer)
         except Exception as error:
             problem = problem_of(error, visit, self.statuses)
             return Part(problem.status, problem=problem.body(visit.request))

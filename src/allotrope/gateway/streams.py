@@ -26,6 +26,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 JSON, EVENTS = b"application/json", b"text/event-stream"
 
 
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """A piece that is written as it is."""
+
+    data: bytes
+
+
 class Reply(msgspec.Struct):
     """What goes back: a whole body, or pieces."""
 
@@ -76,7 +82,8 @@ class Streams:
             await send({"type": "http.response.start", "status": reply.status, "headers": fields})
             try:
                 async for piece in reply.pieces:
-                    await _sent(send, b"data: %b\n\n" % to_json(piece))
+                    frame = piece.data if isinstance(piece, Frame) else b"data: %b\n\n" % to_json(piece)
+                    await _sent(send, frame)
                 last = b"event: end\ndata: {}\n\n"
             except asyncio.CancelledError:
                 if not (self._draining or (armed is not None and armed.cut)) or gone.done():

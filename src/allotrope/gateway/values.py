@@ -7,7 +7,7 @@ import enum
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from allotrope.runtime.doors.arrays import array_of, listed
 
 _PLAIN = {str, int, float, bool, Decimal, UUID, datetime, date, time, timedelta, type(None)}
 MOST_FIELDS = 100  # of a query string
+NOTHING: Mapping[str, str] = {}
 
 
 def parameters_of(operation: Operation) -> dict[str, Any]:
@@ -94,8 +95,8 @@ def _deep(kind: Any) -> list[Any]:
     return found
 
 
-def from_query(query: bytes, kind: type[msgspec.Struct]) -> Any:
-    """Return the value of `kind` that a query string holds, each name once. Refused, or ValidationError."""
+def from_query(query: bytes, kind: type[msgspec.Struct], more: Mapping[str, str] = NOTHING) -> Any:
+    """Return the value of `kind` that a query string and `more` hold, each name once. Refused, or ValidationError."""
     try:
         pairs = parse_qsl(
             query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query), errors="strict",
@@ -103,10 +104,19 @@ def from_query(query: bytes, kind: type[msgspec.Struct]) -> Any:
         )  # fmt: skip
     except (ValueError, UnicodeDecodeError) as error:
         raise Refused(f"the query string cannot be read: {error}") from None
-    given = dict(pairs)
-    if len(given) < len(pairs):
+    given = {**dict(pairs), **more}
+    if len(given) < len(pairs) + len(more):
         raise Refused("the query string gives a name twice")
     return msgspec.convert(given, kind, strict=False)
+
+
+def without(query: bytes, name: bytes) -> tuple[bytes, bytes | None]:
+    """Return a query string without one of its names, and what that held, None when it is not there."""
+    parts = query.split(b"&")
+    found = [part for part in parts if part.startswith(name + b"=")]
+    if not found:
+        return query, None
+    return b"&".join(part for part in parts if part not in found), found[0][len(name) + 1 :]
 
 
 def shown_array(value: Any) -> Any:

@@ -3,7 +3,7 @@
 One context variable holds it, so a component's code never passes it along. Nothing here waits or sends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,9 +22,9 @@ class Effect(msgspec.Struct, eq=False, gc=False):
     asked: dict[str, int] = {}  # questions that cannot be repeated, and how often each was asked
     stale: bool = False  # somebody committed a row that this operation had read
 
-    def touches(self, rows: Iterable[tuple[str, str]]) -> bool:
+    def touches(self, rows: Collection[tuple[str, str]]) -> bool:
         """Return whether one of `rows` was read here, so that writing it makes this effect stale."""
-        return not self.reads.isdisjoint(rows) or any((table, None) in self.reads for table, _ in rows)
+        return any(at in rows or (at[1] is None and any(at[0] == of for of, _ in rows)) for at in self.reads)
 
 
 class Call(msgspec.Struct, gc=False):

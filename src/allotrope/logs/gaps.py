@@ -41,7 +41,7 @@ class Gaps:
         if not self._there:
             return False
         found = self.file.rows("SELECT * FROM gaps WHERE first<=? ORDER BY first DESC LIMIT 1", (first,))
-        return bool(found) and found[0][1] >= last and found[0][2] == _seal(*found[0][:2])
+        return bool(found) and found[0][1] >= last and found[0][2] == sealed(*found[0][:2])
 
     def last(self) -> int:
         """Return the highest position that was removed."""
@@ -81,7 +81,7 @@ class Gaps:
         ):
             first, last = min(first, left), max(last, right)
             execute("DELETE FROM gaps WHERE first=?", (left,))
-        execute("INSERT INTO gaps VALUES(?,?,?)", (first, last, _seal(first, last)))
+        execute("INSERT INTO gaps VALUES(?,?,?)", (first, last, sealed(first, last)))
 
 
 def _runs(positions: list[int]) -> Iterator[tuple[int, int]]:
@@ -92,5 +92,6 @@ def _runs(positions: list[int]) -> Iterator[tuple[int, int]]:
             start = place
 
 
-def _seal(first: int, last: int) -> int:
+def sealed(first: int, last: int) -> int:
+    """Return the checksum of a range of removed positions."""
     return crc32(encode((first, last)))

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from allotrope.kernel.errors import Refused
-from allotrope.logs.remote import Away
+from allotrope.logs.server import Away
 from allotrope.storage.ports import Fenced
 
 R = TypeVar("R")
@@ -151,10 +152,10 @@ class KafkaServer:
 
     async def remove(self) -> None:
         """Delete the topic."""
-        from confluent_kafka.admin import AdminClient
 
         def removed() -> None:
-            for future in AdminClient(self._settings()).delete_topics([self._topic]).values():
+            admin = AdminClient(self._settings())
+            for future in admin.delete_topics([self._topic], request_timeout=ANSWER_S).values():
                 future.result()
 
         await self._do(removed)

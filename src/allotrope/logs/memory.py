@@ -84,6 +84,10 @@ class MemoryLog:
         start = max(position - first, 0)
         return list(islice(self._entries, start, start + limit))
 
+    def skip(self, origin: int) -> None:
+        """Give no origin up to this one."""
+        self._origin = max(self._origin, origin)
+
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint; the bound on entries is by number, so there is nothing to do."""
 

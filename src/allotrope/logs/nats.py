@@ -21,7 +21,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
 
 from allotrope.kernel.errors import Refused
-from allotrope.logs.remote import Away
+from allotrope.logs.server import Away
 
 ANSWER_S = 5.0  # how long the server may take for one answer
 _HELD_S = 0.2  # how long another host may take to say that it is there

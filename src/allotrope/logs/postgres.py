@@ -14,15 +14,14 @@ import asyncpg
 
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.tables import Durability
-from allotrope.logs.remote import Away
+from allotrope.logs.server import Away
+from allotrope.storage.postgres import LOST
 
 ANSWER_S = 10.0
 HELD_S = 2.0  # how long the session of a killed host may take to end
 LARGEST = 33 << 20  # bytes of a record: more than any event may have
 _MINE = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE application_name=$1 AND pid<>pg_backend_pid()"""  # a session that was cut, unseen so far
-_LOST = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
-         asyncpg.AdminShutdownError, asyncpg.CannotConnectNowError, asyncpg.CrashShutdownError)  # fmt: skip
 _HOLDER = """SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
   WHERE locktype='advisory' AND granted AND (classid::bigint<<32|objid::bigint)=$1"""
 
@@ -52,7 +51,7 @@ class PostgresServer:
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError,
                 asyncpg.InsufficientPrivilegeError) as error:  # fmt: skip
             raise Refused(f"{self.place}: {error}") from None
-        except _LOST as error:
+        except LOST as error:
             await self.close()
             raise _away(error) from error
 
@@ -94,7 +93,7 @@ class PostgresServer:
                 await session.copy_records_to_table(
                     "log", records=list(enumerate(records, first)), schema_name=self._schema.strip('"')
                 )
-        except _LOST as error:
+        except LOST as error:
             await self.close()  # the session is not to be trusted: it may be late rather than gone
             raise _away(error) from error
         except asyncpg.UniqueViolationError as error:
@@ -110,7 +109,8 @@ class PostgresServer:
                     f"SELECT position,record FROM {self._table} WHERE position>=$1 ORDER BY position LIMIT $2",
                     position, limit,
                 )  # fmt: skip
-        except _LOST as error:
+        except LOST as error:
+            await self.close()
             raise _away(error) from error
         return [(row[0], row[1]) for row in rows]
 
@@ -118,7 +118,7 @@ class PostgresServer:
         """Return the last position of the table."""
         try:
             return await self._last(_there(self._writer))
-        except _LOST as error:
+        except LOST as error:
             raise _away(error) from error
 
     async def _last(self, session: asyncpg.Connection) -> int:
@@ -129,7 +129,7 @@ class PostgresServer:
         """Drop the table."""
         try:
             await _there(self._writer).execute(f"DROP TABLE {self._table}")
-        except _LOST as error:
+        except LOST as error:
             raise _away(error) from error
 
     async def close(self) -> None:
@@ -139,7 +139,7 @@ class PostgresServer:
             if session is not None:
                 try:
                     await session.close(timeout=1)
-                except (*_LOST, asyncpg.PostgresError):
+                except (*LOST, asyncpg.PostgresError):
                     session.terminate()
 
 

@@ -18,6 +18,7 @@ from allotrope.storage.ports import Entry, Envelope
 DAY = 86_400_000_000  # microseconds
 EVERY = 1000  # positions from one record with a state to the next
 _PRUNE_EVERY = 1000  # new request ids
+LEAP = 1_000_000_000  # by which a ledger numbers on that may have lost its newest numbers
 RESTORE = "restore the server's data"
 _SEAL = 4  # bytes of a record that are its checksum
 Name = tuple[str, str, str]  # of a request: its id, tenant and kind
@@ -30,10 +31,11 @@ class State(msgspec.Struct, array_like=True):
     owner: str
     origin: int = 0
     marks: dict[str, int] = {}
+    doubtful: int = 0  # up to this origin, the events of the relay may be here already, under other numbers
 
     def copy(self) -> "State":
         """Return it as it is now."""
-        return State(self.partitions, self.owner, self.origin, dict(self.marks))
+        return State(self.partitions, self.owner, self.origin, dict(self.marks), self.doubtful)
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -93,6 +95,7 @@ class Requests:
         self._file = apsw.Connection("")  # a file without a name: it is gone with the process
         for line in (
             "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF",
+            "CREATE TABLE events(origin INTEGER, path TEXT, PRIMARY KEY(origin, path)) WITHOUT ROWID",
             "CREATE TABLE requests(position INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, at INTEGER NOT NULL)",
         ):  # fmt: skip
             self._file.execute(line)
@@ -121,6 +124,17 @@ class Requests:
     def forget_after(self, position: int) -> None:
         """Forget those that were not stored after all."""
         self._file.execute("DELETE FROM requests WHERE position>?", (position,))
+
+    def store(self, derived: Envelope) -> None:
+        """Remember an event of the relay: only those of doubtful origins are."""
+        self._file.execute("INSERT OR IGNORE INTO events VALUES(?,?)", (derived.origin, derived.path))
+
+    def stored(self, derived: Envelope) -> bool:
+        """Return whether an event of the relay is remembered."""
+        found = self._file.execute(
+            "SELECT 1 FROM events WHERE origin=? AND path=?", (derived.origin, derived.path)
+        )
+        return bool(found.fetchall())
 
     def close(self) -> None:
         """Drop the file."""

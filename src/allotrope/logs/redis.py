@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as Late
 
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.tables import Durability
-from allotrope.logs.remote import Away
+from allotrope.logs.server import Away
 from allotrope.storage.ports import Fenced
 
 ANSWER_S = 5.0

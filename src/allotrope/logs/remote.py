@@ -1,18 +1,30 @@
 """The log on a server: one host writes it, in groups, and knows after every failure what of a group was stored.
 
-What the servers differ in stands behind the port `Server`: to store some records in order, to read them from a
-position on, and to let one writer in. Origins, request ids and the marks of the relay are the same on all of them.
+What the servers differ in stands behind the port `Server`. Origins, request ids and marks are the same on all.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from allotrope.kernel.errors import Lost, Refused
 from allotrope.kernel.tables import Durability
-from allotrope.logs.records import DAY, EVERY, RESTORE, Record, Requests, State, agreed, opened, same, sealed
+from allotrope.logs.records import (
+    DAY,
+    EVERY,
+    LEAP,
+    RESTORE,
+    Record,
+    Requests,
+    State,
+    agreed,
+    opened,
+    same,
+    sealed,
+)
+from allotrope.logs.server import Away, Server, roomy
 from allotrope.storage.points import reach
 from allotrope.storage.ports import Entry, Envelope, Fenced
 
@@ -20,47 +32,9 @@ R = TypeVar("R")
 log = logging.getLogger("allotrope")
 CLOSING_S = 2.0  # how long what is being written may take, once the log is to close
 OPENING_S = 5.0  # how long a server may take to answer, before it counts as away
-BESIDE = 16 << 10  # bytes of a record that are not the event itself: names, keys, a state
 GROUP = 1000  # jobs in a group
 GROUP_BYTES = 8 << 20
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds before the next attempt to reach it
-
-
-class Away(Exception):
-    """The server is not reached, or it has not answered: nobody knows whether what was sent was stored."""
-
-
-class Server(Protocol):
-    """What keeps the records of one log. Positions count from 1."""
-
-    place: str  # for messages: address and name of the log, without what is secret
-    largest: int  # bytes of a record, known once it is open
-
-    async def open(self) -> int:
-        """Connect, check what the server is set to, let no other writer in, and return the last position.
-
-        It is also how to come back: what was held before may still be held. Away when it is not reached, Refused when
-        it cannot keep what was asked of it, or another host writes this log.
-        """
-
-    async def store(self, first: int, records: Sequence[bytes]) -> None:
-        """Store records at positions from `first` on, provided that the log ends before it. In order, so that
-        a failure leaves the first of them at most.
-
-        Away when the outcome is not known, Refused when some are not stored, with the reason.
-        """
-
-    async def fetch(self, position: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """Return stored records from a position on, in order. Away when it is not reached."""
-
-    async def last(self) -> int:
-        """Return the last position as the server has it. Away when it is not reached."""
-
-    async def close(self) -> None:
-        """Let another writer in, and disconnect. Never raises for a server that is away."""
-
-    async def remove(self) -> None:
-        """Delete the log with all its entries, while it is open; then it can only be closed."""
 
 
 Work = Callable[[Any, list[bytes]], Awaitable[Any]]
@@ -95,6 +69,7 @@ class RemoteLog:
         self._worker: asyncio.Task[None] | None = None
         self._failed: Refused | None = None  # why nothing is written any more
         self._closed = False
+        self._changed = False  # whether the next record has to hold the state
         self._lives = 0  # how often the server was reached
         self._reaching = asyncio.Lock()
 
@@ -118,12 +93,7 @@ class RemoteLog:
 
     async def _level(self, last: int) -> None:
         """Take up the state of a log that ends at `last`."""
-        if self._largest + BESIDE > self.server.largest and self._largest:
-            raise Refused(
-                f"{self.server.place}: takes {self.server.largest:,} bytes, and an event may have {self._largest:,} "
-                f"with {BESIDE:,} beside it; let it take more, or set `largest_kb` in [log] to "
-                f"{max((self.server.largest - BESIDE) // 1024, 0):,} at most"
-            )
+        roomy(self.server, self._largest)
         self._position, self._end, self._state = last, last, self._wanted.copy()
         if not last:
             return
@@ -134,6 +104,8 @@ class RemoteLog:
                 self._state = record.before.copy()
             self._take(record)
         await self._learn_requests(last)
+        if self._state.doubtful:
+            await self._learn_events()
 
     async def _learn_requests(self, last: int) -> None:
         """Find the first record of the last day, and remember the requests from there on."""
@@ -149,8 +121,8 @@ class RemoteLog:
                 low += 1
 
     async def _records(self, position: int, count: int) -> list[Record]:
-        found = await self.server.fetch(position, count)
-        if len(found) != count:
+        found = await self.server.fetch(position, count) if count > 0 else ()
+        if len(found) != max(count, 0):
             raise Away(f"{len(found)} of {count} entries came from position {position} on")
         return [opened(position + n, data, self.server.place) for n, (_, data) in enumerate(found)]
 
@@ -291,17 +263,44 @@ class RemoteLog:
     async def _relay(self, work: tuple[str, Sequence[tuple[int, Envelope]]], records: list[bytes]) -> None:
         source, numbered = work
         for number, envelope in numbered:
-            if number > self._state.marks.get(source, 0):
+            mark = self._state.marks.get(source, 0)
+            if number <= mark:
+                continue
+            if number - mark >= LEAP and mark:
+                await self._doubt()
+            if envelope.origin > self._state.doubtful or not self._requests.stored(envelope):
                 self._put(envelope, records, source, number)
+            else:
+                self._state.marks[source] = number
+
+    async def _doubt(self) -> None:
+        """Look from now on what is stored of the origins so far: the ledger has lost effects, and has them anew."""
+        self._state.doubtful = self._state.origin
+        await self._learn_events()
+        self._changed = True
+
+    async def _learn_events(self) -> None:
+        position = 1
+        while records := await self._patient(self._records, position, min(EVERY, self._end - position + 1)):
+            for record in records:
+                if record.source and record.envelope.origin <= self._state.doubtful:
+                    self._requests.store(record.envelope)
+            position += len(records)
+
+    def skip(self, origin: int) -> None:
+        """Give no origin up to this one: the ledger has effects of it, so the server has lost its entry."""
+        if origin and not self._position:
+            text = f"{self.server.place}: is empty, and effects of {origin} inputs are kept here"
+            raise Refused(f"{text}: their events are in another log; name that one in [log]")
+        if origin > self._state.origin:
+            log.warning("%s: has lost origins %s to %s", self.server.place, self._state.origin + 1, origin)
+            self._state.origin = origin
 
     def _put(self, envelope: Envelope, records: list[bytes], source: str = "", number: int = 0) -> Entry:
         """Return the entry of an envelope at the next position, with its record among those to be stored."""
         position = self._position + 1
-        before = (
-            self._state.copy()
-            if position % EVERY in (0, 1) and (position == 1 or position % EVERY == 0)
-            else None
-        )
+        marked = self._changed or position == 1 or position % EVERY == 0
+        before, self._changed = self._state.copy() if marked else None, False
         written = max(time.time_ns() // 1000, self._written)
         record = Record(position, envelope, written, source, number, before)
         data = sealed(record)

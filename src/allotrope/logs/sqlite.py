@@ -117,7 +117,6 @@ class SqliteLog:
         return [self._once(given) if given.request else self._add(given) for given in inputs]
 
     def _once(self, given: Envelope) -> Entry:
-        # In this order, the names of one request id lie together: who looks for it need not read the entries.
         name = encode((given.request, given.tenant, given.kind))
         for position, at in self._file.pending("SELECT position,at FROM requests WHERE name=?", (name,)):
             if at > given.at - DAY:
@@ -126,8 +125,7 @@ class SqliteLog:
         if self._fresh % _PRUNE_EVERY == 0:
             self._forget(given.at - DAY)
         entry = self._add(given)
-        row = (entry.position, name, given.at)
-        self._file.writer.execute("INSERT OR REPLACE INTO requests VALUES(?,?,?)", row)
+        self._name(entry)
         return entry
 
     def _forget(self, expired: int) -> None:
@@ -148,7 +146,7 @@ class SqliteLog:
         row = (
             entry.position, entry.partition, envelope.kind, envelope.key, envelope.body, envelope.at,
             envelope.origin, envelope.path, envelope.request, envelope.tenant, envelope.trace, envelope.time,
-            _seal(entry),
+            seal_of(entry),
         )  # fmt: skip
         self._file.writer.execute(_INSERT, row)
         return entry
@@ -163,6 +161,28 @@ class SqliteLog:
                     self._store(envelope)
                 mark = number
         self._file.writer.execute("INSERT OR REPLACE INTO sources VALUES(?,?)", (source, mark))
+
+    async def adopt(self, entries: Sequence[Envelope]) -> None:
+        """Store inputs under the origins that they had in another log, and the notes between them; for a restore."""
+        await self._group.add(self._adopt, entries)
+
+    def _adopt(self, entries: Sequence[Envelope]) -> None:
+        for envelope in entries:
+            if envelope.path:
+                mark = "INSERT INTO sources VALUES(?,1) ON CONFLICT(source) DO UPDATE SET number=number+1"
+                self._file.writer.execute(mark, (envelope.path,))
+                self._store(envelope)
+                continue
+            self._origin = envelope.origin
+            entry = self._store(envelope)
+            if envelope.request:
+                self._name(entry)
+
+    def _name(self, entry: Entry) -> None:
+        given = entry.envelope
+        # In this order, the names of one request id lie together: who looks for it need not read the entries.
+        row = (entry.position, encode((given.request, given.tenant, given.kind)), given.at)
+        self._file.writer.execute("INSERT OR REPLACE INTO requests VALUES(?,?,?)", row)
 
     def _known(self, derived: Envelope) -> bool:
         return bool(self._file.pending(_KNOWN, (derived.origin, derived.path)))
@@ -185,10 +205,9 @@ class SqliteLog:
         return entries
 
     def _entry(self, row: Any) -> Entry:
-        position, partition, *fields, checksum = row
-        entry = Entry(position, partition, Envelope(*fields))
-        if _seal(entry) != checksum:
-            raise self._damage(position, "its checksum is wrong")
+        entry = entry_of(row)
+        if seal_of(entry) != row[-1]:
+            raise self._damage(entry.position, "its checksum is wrong")
         return entry
 
     def _damage(self, position: int, why: str) -> Corrupted:
@@ -231,6 +250,10 @@ class SqliteLog:
         """Return what was removed so far, by kind."""
         return self._gaps.removed()
 
+    def skip(self, origin: int) -> None:
+        """Give no origin up to this one."""
+        self._origin = max(self._origin, origin)
+
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint; every entry is kept, so there is nothing to do."""
         reach("acknowledge.before")
@@ -246,5 +269,12 @@ class SqliteLog:
         self._file.close()
 
 
-def _seal(entry: Entry) -> int:
+def entry_of(row: Any) -> Entry:
+    """Return what a row of `entries` holds; whether its checksum is right has to be asked of `seal_of`."""
+    position, partition, *fields, _ = row
+    return Entry(position, partition, Envelope(*fields))
+
+
+def seal_of(entry: Entry) -> int:
+    """Return the checksum of an entry."""
     return crc32(encode(entry))

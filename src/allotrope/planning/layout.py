@@ -9,14 +9,15 @@ from allotrope.kernel.errors import Refused, nearest
 from allotrope.kernel.exactness import mutable
 from allotrope.kernel.messages import conform
 from allotrope.planning.documents import Document, Finding, finding
+from allotrope.planning.doors.connectors import connector_faults
 from allotrope.planning.doors.gateway import gateway_faults
 from allotrope.planning.doors.resilience import resilience_faults
 from allotrope.planning.doors.retention import retention_faults
+from allotrope.planning.doors.traits import log_faults
 from allotrope.planning.doors.waiting import waiting_faults
 from allotrope.planning.facts import Facts, Part
 from allotrope.planning.graph import Reach
 from allotrope.planning.topology import Topology, Unit
-from allotrope.planning.traits import log_faults
 from allotrope.planning.values import defaults
 
 Calls = dict[str, tuple[Reach, ...]]
@@ -42,6 +43,7 @@ def layout_faults(facts: Facts, topology: Topology, document: Document, calls: C
     yield from gateway_faults(facts, topology, document, units_of(facts, topology))
     yield from resilience_faults(facts, topology, document)
     yield from log_faults(topology, document)
+    yield from connector_faults(facts, topology, document)
     yield from waiting_faults(topology, document, calls, home_of(facts, topology))
 
 
@@ -273,6 +275,9 @@ def _limits(facts: Facts, topology: Topology, document: Document) -> Iterator[Fi
                 f"component `{name}` has concurrency = {limit.concurrency}; at least one call must be let in"
             )
             yield finding(document.place("component", name, "concurrency"), text)
+        if limit.attempts < 1:
+            text = f"component `{name}` has attempts = {limit.attempts}; a handler is tried at least once"
+            yield finding(document.place("component", name, "attempts"), text)
         if limit.queue < 0:
             text = f"component `{name}` has queue = {limit.queue}; use 0 for no waiting"
             yield finding(document.place("component", name, "queue"), text)

@@ -23,6 +23,7 @@ _CLOCK = {
 _CHANCE = {"uuid.uuid1", "uuid.uuid4", "os.urandom", "posix.urandom", "nt.urandom"}
 _CHANCE_MODULES = ("random.", "secrets.", "numpy.random.")
 _SEEDED = {"random.Random", "numpy.random.default_rng", "numpy.random.Generator", "numpy.random.SeedSequence"}
+EXAMINE = "__examine__"  # of a component class that knows more of its faults than its operations show
 _LOG_S = 0.005  # an append, a commit and a reply through a durable log take about this long
 
 
@@ -69,6 +70,7 @@ def plan(app: App, document: Document) -> Plan:
     for found in (value_faults(facts), stream_faults(facts), boundary_faults(facts)):
         faults += found
     faults += layout_faults(facts, topology, document, graph.calls)
+    faults += [found for fatal, found in _examined(facts) if fatal]
     faults = faults or list(forgetful(facts, topology, document))
     if faults:
         doubts = sorted({doubt for _, body in facts.bodies() for doubt in _unrepeatable(body)})
@@ -104,6 +106,7 @@ def _each(topology: Topology, component: str) -> Unit:
 
 def _warnings(facts: Facts, topology: Topology, document: Document, graph: Graph) -> Iterator[Finding]:
     """Yield what is allowed and yet likely to be regretted."""
+    yield from (found for fatal, found in _examined(facts) if not fatal)
     for _, body in facts.bodies():
         yield from _unrepeatable(body)
         yield from _uncaught(facts, body, graph)
@@ -128,6 +131,14 @@ def _warnings(facts: Facts, topology: Topology, document: Document, graph: Graph
                 )
     yield from waiting_warnings(facts, topology, document, graph.calls)
     yield from _unit_warnings(topology, document, units_of(facts, topology))
+
+
+def _examined(facts: Facts) -> Iterator[tuple[bool, Finding]]:
+    """Yield what components have found of themselves, and whether it is a fault."""
+    for part in facts.parts.values():
+        if examine := getattr(part.component.kind, EXAMINE, None):
+            for fatal, place, text in examine(facts.app):
+                yield fatal, finding(place, text)
 
 
 def _unit_warnings(

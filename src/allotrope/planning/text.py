@@ -9,9 +9,9 @@ from allotrope.kernel.components import Component, Field, Latest
 from allotrope.kernel.messages import Event, types_of
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
+from allotrope.planning.doors.traits import TRAITS, largest_kb
 from allotrope.planning.facts import spelled
 from allotrope.planning.plans import Plan
-from allotrope.planning.traits import TRAITS, largest_kb
 from allotrope.planning.values import defaults
 
 WIDTH = 100
@@ -67,9 +67,10 @@ def _log(plan: Plan) -> str:
         else "a file in the app's folder"
     )
     best = f" ({traits.condition})" if traits.condition else ""
+    ledger = f"; state in PostgreSQL at {plan.topology.ledger.url}" if plan.topology.ledger.url else ""
     return (
         f"log {where}; durability {traits.durability} at best{best}, order of {traits.order}, a repeated request is "
-        f"known for {traits.repeats_h} h, events of {largest_kb(plan.topology):,} KiB at most"
+        f"known for {traits.repeats_h} h, events of {largest_kb(plan.topology):,} KiB at most{ledger}"
     )
 
 
@@ -110,8 +111,9 @@ def _components(plan: Plan, width: int) -> Iterator[str]:
         if component.is_view:
             continue
         limit = plan.topology.limit_of(component.name)
-        deadline = f", {_span(limit.deadline_s)} each" if limit.deadline_s else ""
-        yield f"  {component.name}  ({limit.concurrency} calls at once, {limit.queue} waiting{deadline})"
+        more = f", {_span(limit.deadline_s)} each" if limit.deadline_s else ""
+        more += f", events tried {limit.attempts} times" if component.sources() else ""
+        yield f"  {component.name}  ({limit.concurrency} calls at once, {limit.queue} waiting{more})"
         rows = [_operation(operation) for operation in component.operations]
         rows += [_needed(field) for field in component.fields if field.need != "setting"]
         rows += _settings(plan, component)

@@ -48,11 +48,12 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one component may use: calls at once, calls waiting, seconds for each."""
+    """What one component may use: calls at once, calls waiting, seconds for each; how often a handler is tried."""
 
     concurrency: int = 64
     queue: int = 1024
     deadline_s: float | None = None
+    attempts: int = 3  # before an event is parked with what comes after it of its key
 
 
 class Resilience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,6 +133,37 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backlog: int = 100_000  # accepted inputs that may wait in it for room, where `reply` is accepted
 
 
+class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What keeps state: a file in the folder of the app, and of each unit, or a schema for each on a server."""
+
+    kind: Literal["sqlite", "postgres"] = "sqlite"
+    url: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events come in from somebody else's broker: CloudEvents, or plain JSON of one event type."""
+
+    kind: Literal["rabbitmq", "mqtt", "nats", "kafka"]
+    url: str
+    address: str  # the queue, topic or subject
+    event: str = ""  # of messages that are no CloudEvents, and the only type taken; "" is what each one says
+    reject: str = ""  # the exchange, topic or subject for what cannot be taken, with the reason
+    prefetch: int = 64  # messages that the broker gives before they are acknowledged
+    tenant: str = ""
+
+
+class Sink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events go out to somebody else's broker, as CloudEvents."""
+
+    kind: Literal["rabbitmq", "mqtt", "nats", "kafka"]
+    url: str
+    address: str  # the exchange, where an event's type is the routing key; the topic or subject
+    events: tuple[str, ...]
+    source: str = ""  # of the CloudEvents; "" is the name of the app
+    form: Literal["binary", "structured"] = "binary"
+    start: Literal["now", "beginning"] = "now"  # of what the log has, where it has sent nothing yet
+
+
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole layout. The key `*` of `edge`, `topic` and `component` is the default for what is not named."""
 
@@ -149,6 +181,9 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     setting: dict[str, Any] = {}  # "Component.field" -> value
     gateway: Gateway = Gateway()
     log: Log = Log()
+    ledger: Ledger = Ledger()
+    source: dict[str, Source] = {}
+    sink: dict[str, Sink] = {}
 
     def edge_of(self, caller: str, callee: str) -> Edge:
         """Return how `caller` reaches `callee`."""
@@ -175,10 +210,10 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _PLAIN = Resilience()
-_SINGLE: dict[str, type[msgspec.Struct]] = {"gateway": Gateway, "log": Log}
+_SINGLE: dict[str, type[msgspec.Struct]] = {"gateway": Gateway, "log": Log, "ledger": Ledger}
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "unit": Unit, "edge": Edge, "topic": Topic, "component": Limit, "sidecar": Sidecar,
-    "resilience": Resilience,
+    "resilience": Resilience, "source": Source, "sink": Sink,
 }  # fmt: skip
 
 

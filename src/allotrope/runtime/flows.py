@@ -7,6 +7,7 @@ flight alone, there is nothing to ask. Where what does not fit waits in the log,
 """
 
 import asyncio
+import sys
 from collections import deque
 from heapq import heappop, heappush
 from typing import Any
@@ -20,8 +21,8 @@ class Flow:
     """One input and what is still to be done for it."""
 
     __slots__ = (
-        "_heap", "_waiters", "aside", "at", "flights", "flying", "known", "lane", "lost", "number", "open", "origin",
-        "outcome", "over", "position", "running", "trace", "waiter",
+        "_heap", "_readers", "_waiters", "aside", "at", "flights", "flying", "known", "lane", "lost", "number", "open",
+        "origin", "outcome", "over", "owing", "position", "running", "trace", "waiter",
     )  # fmt: skip
 
     def __init__(self, origin: int) -> None:
@@ -40,6 +41,8 @@ class Flow:
         self.position, self.at = 0, 0  # of its input: where it is in the log, and when it was accepted
         self._heap: list[tuple[str, int, int, Delivery]] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._readers: list[asyncio.Future[None]] | None = None  # who waits to read what it does
+        self.owing: dict[int, int] | None = None  # by `turns`: how many may reach what
 
     def push(self, delivery: Delivery) -> None:
         """Add a delivery; deliveries run in the order of their paths, then of the app's components."""
@@ -61,6 +64,35 @@ class Flow:
         delivery = heappop(self._heap)[3]
         if self.known and self.flights is not None:
             self.flights.lanes.leave(self.origin, delivery)
+        if self._readers:
+            self._readers = woken(self._readers)
+
+    def reaches(self, need: int) -> bool:
+        """Return whether what is left of it may change one of some components and views, given as bits."""
+        if self.flights is None:
+            return True
+        if self.owing is not None:
+            return any(mask & need for mask in self.owing)
+        return any((one.route.bit | one.route.ahead) & need for one in self.left())
+
+    def owe(self, delivery: Delivery, count: int) -> None:
+        """Take note that one more delivery is to be done, or one less."""
+        mask, owing = delivery.route.bit | delivery.route.ahead, self.owing
+        if owing is None:
+            owing = self.owing = {}
+        owing[mask] = left = owing.get(mask, 0) + count
+        if not left:
+            del owing[mask]
+        if self._readers:
+            self._readers = woken(self._readers)
+
+    async def moved(self) -> None:
+        """Return once a delivery more or less is left, or it is over."""
+        if self.lost is None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._readers = [*(self._readers or ()), waiter]
+            await waiter
+        self.check()
 
     @property
     def waits_for(self) -> "Flow | None":
@@ -72,6 +104,8 @@ class Flow:
 
     def wake(self) -> None:
         """Let those who waited for its outcome or its end look again."""
+        if self._readers:
+            self._readers = woken(self._readers)
         if self._waiters:
             self._waiters = woken(self._waiters)
 
@@ -234,6 +268,13 @@ class Flights:
     def crowded(self) -> bool:
         """Return whether so much is at work that no more should begin, where it is counted by deliveries."""
         return self.running - self.stuck >= self.window
+
+    @property
+    def free(self) -> int:
+        """Return how many more inputs there is room for; where nothing more happens here, for all."""
+        if self.lost is not None:
+            return sys.maxsize
+        return 0 if self.waiting else max(0, self.window - len(self.flows) - self._coming)
 
     @property
     def full(self) -> bool:

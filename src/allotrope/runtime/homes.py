@@ -41,6 +41,51 @@ def strays(plan: Plan, folder: Path) -> dict[str, str]:
     return {name: _named(known[name]) for name in _moved(_homes(plan), known)}
 
 
+class Carrier(msgspec.Struct, frozen=True):
+    """Where the events or the state of a folder are: on what, its name there, its address when it was used last."""
+
+    kind: str
+    name: str
+    place: str
+
+
+def carrier_of(folder: Path, what: str = "log") -> Carrier | None:
+    """Return which server has the `log` or the `ledger` of a folder, None where it is a file or there is none."""
+    path = folder / f"{what}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Carrier) if path.is_file() else None
+    except (OSError, msgspec.DecodeError) as error:
+        raise _unusable(path, error) from None
+
+
+def settle_place(what: str, wanted: Carrier | None, folder: Path) -> None:
+    """Keep where the `log` or the `ledger` of a folder is, None for a file in it. Refused when it is elsewhere.
+
+    A server may move; one of another kind or name would begin empty, beside what says otherwise.
+    """
+    known, path = carrier_of(folder, what), folder / f"{what}.json"
+    if known is not None:
+        kept, same = f"in {known.kind}, as {known.name}, at {known.place}", _which(known) == _which(wanted)
+    else:
+        files = [*folder.glob(f"{what}.db"), *folder.glob(f"*/{what}.db")]
+        kept, same = f"in {what}.db there", wanted is None or not files
+    if not same:
+        raise Refused(
+            f"{folder}: its {what} is {kept}; another one would begin empty. Use that, or another folder"
+        )
+    if wanted is not None and wanted != known:
+        try:
+            fresh = path.with_name(f".{path.name}")
+            fresh.write_bytes(msgspec.json.encode(wanted))
+            fresh.replace(path)
+        except OSError as error:
+            raise _unusable(path, error) from None
+
+
+def _which(carrier: Carrier | None) -> tuple[str, str] | None:
+    return None if carrier is None else (carrier.kind, carrier.name)
+
+
 def _homes(plan: Plan) -> dict[str, str]:
     components = plan.app.components
     return {

@@ -8,32 +8,29 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from allotrope.kernel import codec
-from allotrope.kernel.errors import Lost, Overloaded, Refused, nearest
+from allotrope.kernel.errors import Lost, Overloaded, Refused
 from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
-from allotrope.kernel.views import micros
 from allotrope.planning.plans import Plan
-from allotrope.planning.traits import largest_bytes
-from allotrope.runtime.backlog import Backlog
 from allotrope.runtime.doors.graces import WORK_S
-from allotrope.runtime.effects.ended import opened
 from allotrope.runtime.effects.settling import settled
-from allotrope.runtime.entrance import Entrance
 from allotrope.runtime.flows import Flights, Flow
+from allotrope.runtime.intake.backlog import Backlog
+from allotrope.runtime.intake.entrance import Beyond, Entrance
+from allotrope.runtime.intake.inputs import Inputs, Receipt
+from allotrope.runtime.intake.recovery import recover
+from allotrope.runtime.intake.turns import Turn, Turns
 from allotrope.runtime.options import Input, Options, patience
-from allotrope.runtime.records import Outcome
-from allotrope.runtime.recovery import recover
 from allotrope.runtime.routes import Delivery, Route, key_of
 from allotrope.runtime.sites.site import Joint, Site
 from allotrope.runtime.telemetry.sinks import Collector
-from allotrope.runtime.tracing import check_traceparent
-from allotrope.runtime.turns import Turn, Turns
 from allotrope.runtime.wiring import Ask
 from allotrope.storage.ports import Entry, Envelope, Log
 
@@ -49,7 +46,6 @@ class Host:
         """Take the parts; nothing runs before `start`."""
         self.plan, self.options = plan, options or Options()
         self.log, self.site = log, site
-        self.largest = largest_bytes(plan.topology)
         self.durable = plan.topology.durability != "none"
         self.chain = plan.topology.reply == "chain"
         self.inline = self.chain and not self.durable  # the caller's own task runs the chain
@@ -61,13 +57,13 @@ class Host:
         site.join(joint)
         self._slow = site.covered is not None or self.options.disturbance is not None
         self.backlog = Backlog(joint, site, plan.topology.log.backlog, self._begin)
-        self.entrance = Entrance(
-            joint, site, self._show, self._begin, self.backlog if accepts else None, lambda: self.stopped,
-            durable=self.durable,
-        )  # fmt: skip
+        beyond = Beyond(self._show, self._begin, lambda: self.stopped)
+        self.entrance = Entrance(joint, site, beyond, self.backlog if accepts else None)
+        self.inputs = Inputs(plan, self.flights, site, self.entrance, self._finished)
         self.collector = Collector(self.services.tracer, self.options.sinks) if self.options.sinks else None
         self._unready = Refused(f"{plan.app.name} is not started; `await host.start()` first")
         self.stopped: BaseException | None = self._unready  # why nothing is taken, now or any more
+        self.watch: Callable[[Envelope, Any], None] | None = None  # sees each event
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clocks: list[asyncio.Task[Any]] = []
@@ -98,7 +94,9 @@ class Host:
         That takes as long as a unit is away that they need. Lost, with what is waited for, at the deadline.
         """
         flow = None if origin is None else self.flights.flow(origin)
-        if origin is None or flow is not None:
+        if flow is not None and deadline_s is None:
+            await flow.ended()
+        elif origin is None or flow is not None:
             await settled(self.flights, self.site, deadline_s, flow)
 
     async def drain(self, grace_s: float = WORK_S) -> bool:
@@ -173,17 +171,10 @@ class Host:
         if given.deadline_s is not None:
             async with patience(given.deadline_s, type(event).__name__):
                 return await self.publish(event, msgspec.structs.replace(given, deadline_s=None))
-        kind = type(event).__name__
-        if self.routes.kinds.get(kind) is not type(event):
-            raise Refused(
-                f"app {self.plan.app.name} has no use for {kind}. {nearest(kind, self.routes.kinds)}"
-            )
-        body = codec.encode(event) if self.durable or given.request else b""
-        envelope = self._envelope(kind, event.entity, body, given)
-        flow, origin = await self.entrance.accept(envelope, event)
-        if self.chain and flow is not None:
-            await self._finished(flow)
-        return origin
+        receipt = await self.inputs.event(event, given)
+        if self.chain:
+            await self.inputs.published(receipt)
+        return receipt.origin
 
     async def tell(self, title: str, arguments: tuple[Any, ...], given: Input = _PLAIN) -> Any:
         """Run the command `Component.operation` and return its reply; raise its declared fault, or Failed.
@@ -191,35 +182,18 @@ class Host:
         The same request id gives the same end, without a second effect; with other arguments it is Refused. Lost when
         the deadline cuts the waiting: the command itself is never cut.
         """
-        route = self.routes.commands.get(title)
-        if route is None:
-            raise Refused(
-                f"app {self.plan.app.name} has no command `{title}`; it has {', '.join(self.routes.commands)}"
-            )
-        arguments = self.wiring.door(title, "").arguments(arguments, {})
-        key = str(arguments[route.key_index]) if route.key_index >= 0 else ""
-        request = given.request or self.services.tracer.fresh_id()
-        given = msgspec.structs.replace(given, request=request)
-        body = codec.encode(arguments)
-        envelope = self._envelope(title, key, body, given)
         hasty = given.deadline_s is not None
         async with patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
-            flow, origin = await self.entrance.accept(envelope, arguments)
-            flow = flow or self.flights.flow(origin)
-            if flow is not None and flow.outcome is None:
-                await self._finished(flow) if self.chain else await flow.replied()
-        outcome = await self._outcome(envelope, flow)
-        return opened(route.operation, outcome, self.wiring.door(title, "").result)
+            receipt = await self.inputs.command(title, arguments, given)
+            await self.inputs.replied(receipt)
+        return await self.inputs.answer(receipt)
 
-    async def _outcome(self, envelope: Envelope, flow: Flow | None) -> Outcome:
-        """Return how a command ended, of this attempt or of an earlier one with the same request id."""
-        if flow is not None and flow.outcome is not None:
-            return cast(Outcome, flow.outcome)
-        stored = await self.site.outcome(envelope)
-        if stored is None:
-            text = f"{envelope.kind}: the end of request {envelope.request!r} is no longer kept"
-            raise Lost(f"{text}; look at its effect")
-        return cast(Outcome, codec.decode(stored, Outcome))
+    def let_go(self, receipt: Receipt) -> None:
+        """Have an input go on whether anybody waits for it or not."""
+        flow = receipt.flow
+        if self.inline and flow is not None and not flow.flying:
+            flow.flying = True
+            self.spawn(self.fly(flow))
 
     def _told(self, operation: Operation) -> Ask:
         async def tell(*given: Any, **named: Any) -> Any:
@@ -230,22 +204,6 @@ class Host:
         return tell
 
     # -- from input to flow
-
-    def _envelope(self, kind: str, key: str, body: bytes, given: Input) -> Envelope:
-        if len(body) > self.largest:
-            text = f"{kind} has {len(body):,} bytes, and {self.largest:,} are the most; keep them in a file, and send"
-            raise Refused(f"{text} where it is")
-        moment = self.services.now() if given.at is None else micros(given.at)
-        trace = check_traceparent(given.traceparent) if given.traceparent else ""
-        if not (given.request.isascii() and given.tenant.isascii()):
-            try:
-                (given.request + given.tenant).encode()
-            except UnicodeEncodeError as error:
-                raise Refused(
-                    f"{kind}: request id or tenant is no text that can be written: {error}"
-                ) from None
-        at = time.time_ns() // 1000  # a caller's time says nothing on how long its request id is kept
-        return Envelope(kind, key, body, at, 0, "", given.request, given.tenant, trace, moment)
 
     def _begin(self, entry: Entry, value: Any, owed: list[Route] | None = None) -> Flow:
         """Return the new flow of an input: its event goes to those who take it, or to whom it is owed."""
@@ -264,7 +222,10 @@ class Host:
             if not flow.open:
                 self._end(flow)
         elif not self.inline:
-            self.spawn(self.fly(flow))
+            if flow.next() is None:  # nobody takes it
+                self._end(flow)
+            else:
+                self.spawn(self.fly(flow))
         return flow
 
     def _show(self, envelope: Envelope, value: Any) -> None:
@@ -276,6 +237,8 @@ class Host:
 
     def _emit(self, flow: Flow, envelope: Envelope, value: Any, position: int) -> None:
         """Show an event to the views, and put a delivery to each of its handlers on the flow's list."""
+        if self.watch is not None:
+            self.watch(envelope, value)
         views, routes = self.routes.to(envelope)
         for view in views:
             view.add(value, flow.origin, envelope.path)

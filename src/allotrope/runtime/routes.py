@@ -4,11 +4,14 @@ from typing import Any
 
 import msgspec
 
+from allotrope.kernel.components import Component
 from allotrope.kernel.messages import Tick
 from allotrope.kernel.operations import Operation
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door
+from allotrope.runtime.doors.limits import Slots
+from allotrope.runtime.doors.redrive import again_of, has_handlers, redrive_of
 from allotrope.runtime.wiring import Wiring
 from allotrope.storage.ports import Envelope
 
@@ -25,6 +28,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     need: int  # what must be quiet before it may run: the component itself and the views it reads
     told: bool = False  # whether it is a command
     key_index: int = -1  # of a command: which argument is the key
+    special: bool = False  # whether it has to do with what comes in again (`redrive`)
 
 
 class Delivery(msgspec.Struct, order=False, gc=False):
@@ -48,6 +52,7 @@ class Routes:
         app = plan.app
         self.bits = {name: 1 << index for index, name in enumerate(app.components)}
         self.kinds = {**app.events(), "Tick": Tick}
+        self.watched = False  # whether somebody looks at events that go nowhere as well
         self.commands: dict[str, Route] = {}
         self.ways: dict[str, Ways] = {kind: ([], []) for kind in self.kinds}
         operations = [o for c in app.components.values() for o in c.operations if o.writes]
@@ -69,6 +74,28 @@ class Routes:
                 index = list(operation.parameters()).index(operation.key) if operation.key else -1
                 told = msgspec.structs.replace(route, told=True, key_index=index)
                 self.commands[title], self.ways[title] = told, ([], [told])
+        for component in filter(has_handlers, app.components.values()):
+            self._redriven(component, ahead, wiring)
+
+    def _redriven(self, component: Component, ahead: dict[str, int], wiring: Wiring) -> None:
+        """Give a component its command of redrive, and each handler the way on which something comes again."""
+        operation, bit = redrive_of(component.name), self.bits[component.name]
+        services, reached = wiring.services, bit
+        for handler in component.operations:
+            if handler.kind == "on":
+                reached |= ahead[handler.title]
+                kind = again_of(handler.title)
+                (route,) = (r for r in self.ways[handler.sources[0].__name__][1] if r.title == handler.title)
+                self.kinds[kind.__name__] = kind
+                self.ways[kind.__name__] = [], [msgspec.structs.replace(route, special=True)]
+        door = Door(operation, None, Slots(component.name, 1, 0), services, operation.body)
+        del services.meters[operation.title]  # nobody runs it
+        wiring.doors[operation.title] = [door]
+        route = Route(
+            operation, operation.title, component.name, (door,), bit, reached, bit,
+            told=True, key_index=0, special=True,
+        )  # fmt: skip
+        self.commands[operation.title], self.ways[operation.title] = route, ([], [route])
 
     def _ahead(self, plan: Plan, operations: list[Operation]) -> dict[str, int]:
         """Return for each operation all that its events may reach: the least fixed point, so cycles are fine."""

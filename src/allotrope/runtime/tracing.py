@@ -5,7 +5,7 @@ Not here: where spans are kept (`spans`) and how they are drawn.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -25,6 +25,7 @@ class Span(msgspec.Struct, array_like=True, gc=False):
     path: str = ""
     request: str = ""
     place: str = ""  # the replica of a unit, "" in the host's own process
+    links: tuple[str, ...] = ()  # W3C headers of the spans of others that it served, if several
 
     @property
     def traceparent(self) -> str:
@@ -61,6 +62,11 @@ class Tracer:
         """Return a span below another; below the one that the W3C header `cause` names, when it is given."""
         above = int(cause[36:52], 16) if cause else parent.span_id
         return Span(parent.trace_id, self._bits(64), above, name, time.time_ns())
+
+    def joint(self, name: str, served: Sequence[Span]) -> Span:
+        """Return a span that serves several, of traces of their own: it is below none of them, and linked to all."""
+        links = tuple(span.traceparent for span in served)
+        return Span(self._bits(128), self._bits(64), 0, name, time.time_ns(), links=links)
 
     def fresh_id(self) -> str:
         """Return a new random id of 128 bits."""

@@ -76,7 +76,7 @@ class _File:
         while page := self.database.rows(sql, (last, number, *names)):
             last = page[-1][0]
             for _, view, key, state, seal in page:
-                if _seal(view, key, state) != seal:
+                if row_seal(view, key, state) != seal:
                     raise Corrupted(f"{self.path}: the row of {view}[{key!r}] is damaged")
             yield [tuple(row[1:]) for row in page]
 
@@ -133,8 +133,11 @@ class Checkpoints:
 
     # -- writing; each from any thread, one after the other
 
-    def begin(self, views: Mapping[str, str]) -> None:
-        """Begin the next checkpoint, of views of these definitions, with what the newest has and the older has not."""
+    def begin(self, views: Mapping[str, str], anew: frozenset[str] = frozenset()) -> None:
+        """Begin the next checkpoint, of views of these definitions, with what the newest has and the older has not.
+
+        Nothing is taken over of those that come `anew`.
+        """
         with self._lock:
             newest = self.newest
             name = next(n for n in NAMES if newest is None or self._named(n) != newest)
@@ -143,14 +146,24 @@ class Checkpoints:
                 self._damaged.discard(name)
             target = self._target = self._files.get(name) or self._open(name)
             known = target.kept
-            stale = newest is None or known is None or known.app != newest.app or known.views != dict(views)
+            stale = (
+                newest is None
+                or known is None
+                or known.app != newest.app
+                or known.views != dict(views)
+                or anew
+            )
             if stale:
                 target.write(lambda: target.execute("DELETE FROM rows; DELETE FROM kept; DELETE FROM fresh"))
                 target.kept = known = None
             else:
                 target.write(lambda: target.execute("DELETE FROM fresh"))
             if newest is not None:
-                same = [view for view, print in views.items() if newest.views.get(view) == print]
+                same = [
+                    view
+                    for view, print in views.items()
+                    if newest.views.get(view) == print and view not in anew
+                ]
                 for page in self._holding(newest).pages(same, 0 if known is None else known.number):
                     self._stage(target, page)
 
@@ -166,7 +179,7 @@ class Checkpoints:
         """Add rows that have changed."""
         with self._lock:
             assert self._target is not None, "begin first"
-            self._stage(self._target, [(*row, _seal(*row)) for row in rows])
+            self._stage(self._target, [(*row, row_seal(*row)) for row in rows])
 
     def finish(self, kept: Kept) -> Kept:
         """Make what was added the newest checkpoint, and return it as it stands in the file."""
@@ -217,5 +230,6 @@ class Checkpoints:
             self._files.clear()
 
 
-def _seal(view: str, key: str, state: bytes) -> int:
+def row_seal(view: str, key: str, state: bytes) -> int:
+    """Return the checksum of a row."""
     return crc32(state, crc32(f"{view}/{key}".encode()))

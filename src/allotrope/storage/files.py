@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import apsw
 import apsw.sqlite_extra
@@ -15,7 +16,7 @@ import apsw.sqlite_extra
 from allotrope.kernel.errors import Corrupted, Lost, Refused
 from allotrope.kernel.tables import Durability
 from allotrope.storage import journal
-from allotrope.storage.locks import Lock
+from allotrope.storage.locks import Lock, holder
 from allotrope.storage.points import reach
 
 R = TypeVar("R")
@@ -253,6 +254,62 @@ class Database:
             f"{self.path}: the disk failed ({error} {name}); nothing is written any more, since a failed "
             "write must not be taken for done. Mend the disk and start again."
         )
+
+
+def look(path: Path, *, still: bool = False) -> apsw.Connection:
+    """Return a connection to a file beside whoever writes it, which leaves what it finds; it may hold writers up.
+
+    Where it is `still`, nobody writes it, and nothing is made beside it. Every page that is read is checked.
+
+    Raises Corrupted when it does not begin like a file of ours or its write-ahead file is damaged, apsw.Error.
+    """
+    _load_checksums()
+    flags = apsw.SQLITE_OPEN_URI | (apsw.SQLITE_OPEN_READONLY if still else apsw.SQLITE_OPEN_READWRITE)
+    ahead = path.with_name(f"{path.name}-wal")
+    left = not still and ahead.exists() and ahead.stat().st_size > 0
+    promised = journal.commits(ahead) if left and not holder(path) else []
+    name = f"file:{quote(os.fspath(path.absolute()))}{'?immutable=1' if still else ''}"
+    connection = apsw.Connection(name, flags=flags, vfs=_CHECKED)
+    try:
+        connection.config(
+            apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(left)
+        )  # what a crash left stays as it is
+        connection.set_busy_timeout(20_000)
+        if not still:
+            connection.wal_autocheckpoint(0)
+        version = connection.pragma("user_version")
+        if not int(connection.pragma("checksum_verification") or 0) or version != _VERSION:
+            raise Corrupted(f"{path}: its first page is damaged, or it is no file of this allotrope")
+        if promised is None:
+            raise Corrupted(f"{ahead}: its header is damaged: commits would be lost")
+        if promised:
+            found, _ = connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_NOOP)
+            if found < promised[-1] and not holder(path):
+                raise Corrupted(f"{ahead}: damaged after frame {max(found, 0)} of {promised[-1]}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def blank(path: Path) -> apsw.Connection:
+    """Return a connection to a new file of the same form, whose pages get checksums; nothing reads it meanwhile."""
+    _load_checksums()
+    path.touch(0o600, exist_ok=False)
+    connection = apsw.Connection(os.fspath(path), vfs=_CHECKED)
+    connection.pragma("page_size", _PAGE)
+    connection.reserve_bytes("main", _RESERVED)
+    connection.pragma("journal_mode", "off")  # should this process end, so does what it was making
+    connection.pragma("synchronous", 2)
+    return connection
+
+
+def synced(folder: Path) -> None:
+    """Return once a folder, and the files in it, are on disk."""
+    for place in (*(path for path in folder.rglob("*") if path.is_file()), folder):
+        handle = os.open(place, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def _load_checksums() -> None:

@@ -4,6 +4,7 @@ Not here: folders that were there before us. Who may look into those, somebody h
 """
 
 import os
+import secrets
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,20 @@ def write(path: Path, data: bytes) -> None:
     """Write a file that is not there yet."""
     with open(path, "xb", opener=_private) as file:
         file.write(data)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file anew: who reads it meanwhile, or after a crash, finds the old one or the new one. Raises OSError."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(beside, "xb", opener=_private) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def appending(path: Path) -> BinaryIO:

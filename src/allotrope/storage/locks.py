@@ -93,3 +93,19 @@ class Lock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def holder(path: Path) -> str:
+    """Return the process id of an instance that has a file now, "" when none has. It is tried for an instant."""
+    place = path.with_suffix(".lock")
+    try:
+        file = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:
+        return ""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(file, 20, 0).decode("ascii", "replace").partition(" ")[0] or "(unknown)"
+    finally:
+        os.close(file)
+    return ""

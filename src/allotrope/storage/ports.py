@@ -103,6 +103,9 @@ class Log(Protocol):
         Corrupted names file and position of a bad one.
         """
 
+    def skip(self, origin: int) -> None:
+        """Give no origin up to this one: a ledger has effects of it, even if its entry was lost in a power cut."""
+
     def acknowledge(self, consumer: str, position: int) -> None:
         """Take the hint that a consumer needs nothing before `position`."""
 

@@ -88,7 +88,9 @@ class SqliteLedger:
 
     async def claim(self, leases: Mapping[int, int]) -> None:
         """Hold partitions, each under an epoch, from now on. Fenced when a later epoch has one already."""
+        reach("claim.before")
         await self._group.add(self._claim, leases)
+        reach("claim.after")
 
     def mark(self) -> int:
         """Return a number that grows with each commit of any process."""

@@ -1,16 +1,23 @@
-"""Faults on purpose: a process that dies at a named point; a disk that forgets, is full, or fails.
+"""Faults on purpose: a process that dies or stops, a disk that forgets, is full or fails, a clock that jumps.
 
 `python -m allotrope.testing.faults MODULE ARGUMENTS` runs a module with what the environment asks for:
 ALLOTROPE_CRASH=append.after:3 kills it with SIGKILL the third time it comes to that point;
-ALLOTROPE_LOSSY=1 drops unsynced writes when it dies, ALLOTROPE_LOSSY=torn drops a part of them.
-Not here: which points there are; each `storage.points.reach` is one.
+ALLOTROPE_LOSSY=1 drops unsynced writes when it dies, ALLOTROPE_LOSSY=torn drops a part of them;
+ALLOTROPE_CLOCK=append.after:3:-3600 sets its wall clock back by an hour the third time it comes there.
+ALLOTROPE_FAULTS names a folder that many processes share: none of this happens before there is a file `armed` in it,
+and it happens once, to the first of them that comes there, which leaves a file `hit`. The units of a fleet hear of it
+when the module of the app calls `arm()`.
+Not here: which points there are, each `storage.points.reach` is one; and networks (`passages`).
 """
 
+import contextlib
 import os
 import random
 import runpy
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,32 +136,112 @@ def lossy(*, torn: bool = False) -> LossyDisk:
     return disk
 
 
-def kill_at(point: str, nth: int = 1) -> None:
-    """End this process with SIGKILL when it comes to `point` for the nth time."""
+def at(point: str, nth: int, fault: Callable[[], object], shared: Path | None = None) -> None:
+    """Have `fault` happen when this process comes to `point` for the nth time, of all that it has been asked for.
+
+    With a folder that is `shared`, it is counted from the moment there is a file `armed`, and happens to one process.
+    """
     left = nth
 
     def count(name: str) -> None:
         nonlocal left
-        if name == point:
+        if name == point and left and (shared is None or (shared / "armed").exists()):
             left -= 1
-            if left == 0:
-                for prepare in _before_death:
-                    prepare()
-                os.kill(os.getpid(), signal.SIGKILL)
+            if left == 0 and (shared is None or _first(shared, name)):
+                fault()
 
-    points.listen(count)
+    _counters.append(count)
+    points.listen(_reached)
+
+
+def _reached(name: str) -> None:
+    for count in _counters:
+        count(name)
+
+
+def _first(shared: Path, name: str) -> bool:
+    try:
+        with (shared / "hit").open("x") as file:
+            file.write(f"{name} {os.getpid()} {time.monotonic()}")
+    except FileExistsError:
+        return False
+    return True
+
+
+def kill_at(point: str, nth: int = 1, shared: Path | None = None) -> None:
+    """End this process with SIGKILL when it comes to `point` for the nth time."""
+    at(point, nth, _die, shared)
+
+
+def _die() -> None:
+    for prepare in _before_death:
+        prepare()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 _before_death: list[Callable[[], None]] = []
+_counters: list[Callable[[str], None]] = []
+
+
+def jump(seconds: float) -> None:
+    """Set the wall clock of this process on, or back: `time.time` and `time.time_ns`, also where they were imported.
+
+    What asks the system in another way, as `datetime.now` and file stamps do, sees the true time.
+    """
+    _clock.jumped_ns += int(seconds * 1e9)
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if module is not sys.modules[__name__] and (value is _clock.time or value is _clock.time_ns):
+                setattr(module, name, _clock.now if value is _clock.time else _clock.now_ns)
+
+
+class _Clock:
+    """The wall clock, and by how much it has jumped."""
+
+    def __init__(self) -> None:
+        self.time, self.time_ns = time.time, time.time_ns
+        self.jumped_ns = 0
+
+    def now_ns(self) -> int:
+        return self.time_ns() + self.jumped_ns
+
+    def now(self) -> float:
+        return self.now_ns() / 1e9
+
+
+_clock = _Clock()
+
+
+def stop(pid: int, seconds: float) -> threading.Timer:
+    """Stop a process with SIGSTOP, and return what lets it go on after so many seconds; `join` waits for that.
+
+    One that has ended meanwhile is left alone.
+    """
+    _signalled(pid, signal.SIGSTOP)
+    waking = threading.Timer(seconds, _signalled, (pid, signal.SIGCONT))
+    waking.start()
+    return waking
+
+
+def _signalled(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def arm() -> None:
-    """Do what the environment asks for."""
+    """Do what the environment asks for, once in a process."""
+    if _counters or _disks:
+        return
+    named = os.environ.get("ALLOTROPE_FAULTS")
+    shared = Path(named) if named else None
     if level := os.environ.get("ALLOTROPE_LOSSY"):
         lossy(torn=level == "torn")
     if crash := os.environ.get("ALLOTROPE_CRASH"):
         point, _, nth = crash.partition(":")
-        kill_at(point, int(nth or 1))
+        kill_at(point, int(nth or 1), shared)
+    if clock := os.environ.get("ALLOTROPE_CLOCK"):
+        point, nth, seconds = clock.split(":")
+        at(point, int(nth), lambda: jump(float(seconds)), shared)
 
 
 if __name__ == "__main__":

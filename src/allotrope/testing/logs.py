@@ -121,6 +121,19 @@ async def _appends_side_by_side_are_all_kept_in_order(place: Opened) -> None:
 
 
 @LOG.case
+async def _origins_that_a_ledger_knows_are_not_given_again(place: Opened) -> None:
+    """A power cut may take the log's newest entries and leave the ledger their effects."""
+    log: Log = place.now
+    await log.append([PAYMENT])
+    log.skip(7)
+    log.skip(3)
+    assert [entry.envelope.origin for entry in await log.append([PAYMENT])] == [8]
+    if place.durable:
+        log = await place.again()
+        assert [entry.envelope.origin for entry in await log.append([PAYMENT])] == [9]
+
+
+@LOG.case
 async def _a_closed_log_refuses(place: Opened) -> None:
     log: Log = place.now
     await log.close()

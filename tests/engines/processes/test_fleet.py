@@ -22,6 +22,7 @@ from allotrope.kernel.codec import encode
 from allotrope.kernel.errors import Refused
 from allotrope.runtime.sites.apart import Apart
 from allotrope.runtime.sites.wire import Address, Fed, Letter, opened
+from allotrope.testing.faults import stop
 from tests.engines.processes.kiosk import Desk, Order, Prices, app
 from tests.engines.processes.shift import SPLIT, gone, kill, met, shift
 
@@ -230,11 +231,8 @@ async def test_whatever_happens_at_once_nothing_is_lost_or_doubled(
 
     async def stop_one() -> None:
         if there := await it.processes():
-            process = chance.choice(there)
-            os.kill(process.pid, signal.SIGSTOP)
-            await asyncio.to_thread(time.sleep, chance.uniform(0.1, 2.5))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
+            waking = stop(chance.choice(there).pid, chance.uniform(0.1, 2.5))
+            await asyncio.to_thread(waking.join)
 
     async def scale_one() -> None:
         with contextlib.suppress(Refused):  # while it is rolled

@@ -11,7 +11,9 @@ import pytest
 
 from allotrope.cli.fleet.ps import sight
 from allotrope.compose import build, document
+from allotrope.engines.desk import Desk, Wish
 from allotrope.kernel.errors import Failed, Lost, Refused
+from allotrope.runtime.effects.letters import Search
 from allotrope.runtime.host import Host
 from allotrope.runtime.options import Input, Options
 from allotrope.runtime.sites.wire import LONGEST
@@ -68,13 +70,23 @@ async def test_an_event_that_ends_its_process_is_parked_and_all_others_go_on(
             await host.publish(Job(name, 2, "slow"))
         async with asyncio.timeout(60):
             await host.settled()
-        assert host.site.parked == 1
-        assert await numbers(host, "bad") == (1, 3)
+        assert host.site.parked == 2
+        assert await numbers(host, "bad") == (1,)
         assert [await numbers(host, name) for name in NAMES] == [(1, 2)] * len(NAMES)
-        (record,) = [r for r in (await host.site.contents()).records if r.error]
+        record, behind = [r for r in (await host.site.contents()).records if r.error]
         assert record.error.startswith("Failed: Works.work failed: it ended its process ")
         assert says in record.error
         assert (record.writes, record.events) == ((), ())
+        assert behind.error == "Parked: Works has key 'bad' parked, and this waits behind"
+        desk = Desk(host)
+        (poison, after) = (await desk.letters(Search(key="bad"))).letters
+        assert (poison.kind, poison.attempts, says in poison.reason) == ("Failed", 3, True)
+        assert (after.kind, after.attempts) == ("Parked", 0)
+        (gone,) = await desk.redrive(Wish(Search(name=poison.name), discard=True))
+        assert (gone.gone, gone.left) == (1, 1)
+        (done,) = await desk.redrive(Wish(Search()))
+        assert (done.key, done.gone, done.left) == ("bad", 1, 0)
+        assert await numbers(host, "bad") == (1, 3)
 
 
 async def test_a_command_that_ends_its_process_ends_as_failed_and_stays_so(tmp_path: Path) -> None:

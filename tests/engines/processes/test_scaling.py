@@ -90,7 +90,7 @@ async def test_a_busy_unit_gets_more_replicas(tmp_path: Path, note: Callable[[st
             for task in asking:
                 task.cancel()
             ended = await asyncio.gather(*asking, return_exceptions=True)
-        with pytest.raises(Refused, match="scaled by load between 1 and 3"):
+        with pytest.raises(Refused, match="load scales it between 1 and 3"):
             await asyncio.to_thread(scale, "Prices", 4, folder=it.folder)
         assert all(isinstance(end, asyncio.CancelledError) for end in ended)
     note(f"a unit that is kept busy has 3 replicas instead of 1 after {seconds:.1f} s")

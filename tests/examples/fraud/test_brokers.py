@@ -1,4 +1,7 @@
-"""The fraud example with its log on each kind of server: the same answers as in one process, after kills too."""
+"""The fraud example with its log on each kind of server: the same answers as in one process, after kills too.
+
+On PostgreSQL its ledgers are in the same database.
+"""
 
 import contextlib
 import re
@@ -47,7 +50,8 @@ def test_a_check_finds_no_difference_on_a_server(kind: str, tmp_path: Path) -> N
         files = []
         for base in ("modular-monolith", "event-driven"):
             file = tmp_path / f"{base}.toml"
-            file.write_text(TOPOLOGY.format(base=base, kind=kind, url=url))
+            ledger = f'[ledger]\nkind = "postgres"\nurl = "{url}"\n' if kind == "postgres" else ""
+            file.write_text(TOPOLOGY.format(base=base, kind=kind, url=url) + ledger)
             files += ["--topology", str(file)]
         command = [sys.executable, "-m", "allotrope", "check", "examples.fraud", "--presets", "monolith"]
         ended = subprocess.run(

@@ -220,3 +220,30 @@ def test_every_value_comes_back_as_it_was(whole: forms.Whole) -> None:
     asked = method.asked_class()
     asked.whole.ParseFromString(reply.value.SerializeToString())
     assert FORMS.read(method, asked.SerializeToString()).whole == whole
+
+
+LATER = 'durability = "process"\nreply = "accepted"\n[topic."*"]\nvia = "log"\n'
+
+
+async def test_a_call_waits_for_its_command_unless_it_says_otherwise(tmp_path: Path) -> None:
+    async with dialled(tmp_path, LATER) as (stub, door):
+        later = stub.call("/bakery.Oven/Burn", {"id": "a"}, prefer="respond-async")
+        assert (await later).value == ""
+        told = dict(await later.initial_metadata())
+        assert (told["preference-applied"], told["allotrope-origin"]) == ("respond-async", "1")
+        _, info = await refused(
+            stub.call("/bakery.Oven/Burn", {"id": "b"}, 0.3, idempotency_key="k"),
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+        assert info["reason"] == "lost"
+        for gate in GATES.values():
+            gate.set()
+        assert (await stub.call("/bakery.Oven/Burn", {"id": "b"}, idempotency_key="k")).value == "b"
+        assert (await door.get(told["location"], Prefer="wait=10")).json()["answer"] == "a"
+        await stub.call("/bakery.Events/Baked", {"id": "c", "kind": "rye", "grams": 1})
+        seen = stub.call("/bakery.Shelf/Loaf", {"id": "c"}, allotrope_origin="3")
+        assert (await seen).value.id == "c"
+        await refused(
+            stub.call("/bakery.Shelf/Loaf", {"id": "c"}, allotrope_origin="x"),
+            grpc.StatusCode.INVALID_ARGUMENT,
+        )

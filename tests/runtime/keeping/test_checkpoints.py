@@ -1,5 +1,6 @@
 """A start takes up the kept state of the views and the end of the log, and answers as one that has read all of it."""
 
+import asyncio
 import logging
 import shutil
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from allotrope.logs.sqlite import SqliteLog
 from allotrope.runtime.host import Host
 from allotrope.runtime.keeping import checkpoints
 from allotrope.runtime.options import Input, Options
+from allotrope.runtime.sites.here import Here
 from allotrope.storage.checkpoints import NAMES, Checkpoints
 from tests.runtime.sites.inline import hosted
 
@@ -243,3 +245,27 @@ async def test_units_apart_get_the_kept_state_and_the_end_of_the_log(tmp_path: P
     expected = await whole.site.contents()
     await whole.close()
     assert (found.tables, found.views) == (expected.tables, expected.views)
+
+
+async def test_a_view_is_rebuilt_while_events_keep_coming(tmp_path: Path) -> None:
+    host = await opened(tmp_path / "one")
+    await feed(host, range(300))
+    before = (await host.site.contents()).views
+    assert isinstance(host.site, Here)
+    told: list[tuple[int, int]] = []
+    spending = host.site.wiring.views["Spending"]
+    spending._running["c1"].states[0] += 1000  # as a view whose code was wrong
+    work = asyncio.ensure_future(host.site.rebuild("Spending", lambda *place: told.append(place)))
+    number = 300
+    while not work.done():
+        await feed(host, range(number, number + 1))
+        number += 1
+    await work
+    assert told[-1][0] == told[-1][1]
+    assert before != (await host.site.contents()).views
+    await feed(host, range(number, number + 5))
+    await host.drain()
+    kept = await contents(tmp_path / "one")
+    bare(tmp_path / "one")
+    assert await contents(tmp_path / "one") == kept
+    assert number > 300

@@ -9,6 +9,7 @@ import pytest
 
 from allotrope import App, Count, Event, Last, PlanRefused, Refused, Sum, Table, View, component, days, on
 from allotrope.compose import build, document
+from allotrope.evidence.archive.names import Archive
 from allotrope.logs.sqlite import SqliteLog
 from allotrope.runtime.host import Host
 from allotrope.runtime.keeping import checkpoints
@@ -141,7 +142,7 @@ async def test_a_lost_checkpoint_is_refused_and_may_be_given_up(places: tuple[Pl
         data = bytearray(file.read_bytes())
         data[100::4096] = bytes(255 - byte for byte in data[100::4096])
         file.write_bytes(bytes(data))
-    with pytest.raises(Refused, match=r"Spending would lack \d+ Paid.*--accept-loss"):
+    with pytest.raises(Refused, match=r"Spending would lack \d+ Paid.*APP Limits Spending --accept-loss"):
         await place.opened()
     assert await place.lived(range(0), accepted=frozenset(("Spending", "Limits"))) != whole
 
@@ -211,3 +212,17 @@ def test_what_would_remove_what_is_needed_is_refused(tmp_path: Path, text: str, 
     with pytest.raises(PlanRefused) as refused:
         build(app, document(str(place.file)), place.folder)
     assert said in str(refused.value)
+
+
+async def test_a_name_that_has_left_the_log_is_told_so(places: tuple[Place, Place]) -> None:
+    place, _ = places
+    await forgotten(place)
+    archive = Archive(place.folder)
+    try:
+        assert archive.history.events(3) == []
+        assert "have left the log" in archive.history.removed(3)
+        assert archive.history.removed(119) == ""
+        with pytest.raises(Refused, match="entries of finished inputs have left the log"):
+            archive.find("no such thing")
+    finally:
+        archive.close()

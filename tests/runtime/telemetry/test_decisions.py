@@ -30,7 +30,7 @@ async def opened(folder: Path, preset: str = "monolith", recent: Recent | None =
 
 
 async def order(host: Host, number: int, amount: int = 1, traceparent: str = "") -> int:
-    event = shop.Ordered(f"o{number}", "ann", Decimal(amount), AT)
+    event = shop.Ordered(f"o{number}", "bob" if amount == 13 else "ann", Decimal(amount), AT)
     return await host.publish(event, Input(traceparent=traceparent))
 
 

@@ -1,5 +1,6 @@
 """Prometheus gets counters and gauges, from the loopback address only."""
 
+import asyncio
 import socket
 import urllib.request
 from datetime import UTC, datetime
@@ -34,7 +35,11 @@ async def test_a_scrape_shows_what_was_done() -> None:
         order = shop.Ordered(f"o{number}", "ann", Decimal(amount), datetime(2026, 1, 1, tzinfo=UTC))
         await host.publish(order)
     door = serve(0, host.services.meters, gauges(host))
+    await asyncio.sleep(0)  # the parked keys are looked for
     found = scraped(door.address)
+    assert found["allotrope_dead_letters", "Till", "ValueError"] == 1
+    assert found["allotrope_parked_keys", "Till"] == 1
+    assert 0 < found["allotrope_parked_seconds", "Till"] < 60
     assert door.address.startswith("http://127.0.0.1:")
     assert found["allotrope_calls_total", "Till.print"] == 2
     assert found["allotrope_calls_total", "Till.price"] == 2 + 3

@@ -49,8 +49,9 @@ def test_spans_arrive_as_protobuf(collector: tuple[str, list[Any]]) -> None:
     assert sink is not None
     root = Span(TRACE, 1, 0, "Submitted", 1_000, 9_000, request="r1")
     failed = Span(
-        TRACE, 2, 1, "Scorer.score", 2_000, 3_000, "ValueError", origin=42, path="/Intake.accept#000"
-    )
+        TRACE, 2, 1, "Scorer.score", 2_000, 3_000, "ValueError", origin=42, path="/Intake.accept#000",
+        links=(f"00-{5:032x}-{6:016x}-01", f"00-{7:032x}-{8:016x}-01"),
+    )  # fmt: skip
     sink.keep([root, failed], 0)
     sink.close()
     ((path, request),) = requests
@@ -63,6 +64,9 @@ def test_spans_arrive_as_protobuf(collector: tuple[str, list[Any]]) -> None:
     assert (two.span_id.hex(), two.parent_span_id.hex()) == (f"{2:016x}", f"{1:016x}")
     assert (two.start_time_unix_nano, two.end_time_unix_nano) == (2_000, 3_000)
     assert (one.status.code, two.status.code, two.status.message) == (1, 2, "ValueError")
+    assert [int(link.span_id.hex(), 16) for link in two.links] == [6, 8]
+    assert [int(link.trace_id.hex(), 16) for link in two.links] == [5, 7]
+    assert not one.links
     facts = {attribute.key: attribute.value for attribute in two.attributes}
     assert facts["allotrope.origin"].int_value == 42
     assert facts["allotrope.path"].string_value == "/Intake.accept#000"

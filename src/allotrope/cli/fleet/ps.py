@@ -11,9 +11,11 @@ from rich.text import Text
 from allotrope import compose
 from allotrope.cli.fleet.requests import losses
 from allotrope.cli.loading import Folder, many, screen
+from allotrope.engines.desk import HOST
 from allotrope.engines.processes.control import Seen, Sight, Way
 from allotrope.engines.processes.lines import Canary
 from allotrope.kernel import codec
+from allotrope.kernel.errors import Refused
 from allotrope.sidecars.figures import figures_in
 
 _STYLES = {"ready": "green", "loading": "yellow", "starting": "yellow", "leaving": "cyan", "waits": "red"}
@@ -22,6 +24,8 @@ _TITLES = (
     "partitions",
 )  # fmt: skip
 _LEFT = {"unit", "process", "state", "partitions"}
+Lags = dict[str, tuple[int, float]]
+NO_LAGS: Lags = {}
 _ENDLESS = 10_000  # columns
 _SPARED = (
     "starts",
@@ -38,7 +42,7 @@ def ps(*, folder: Folder = compose.FOLDER) -> int:
     """List the processes of a running app."""
     found = sight(folder)
     console = screen()
-    console.print(shown(found, console))
+    console.print(shown(found, console, lagging(folder)))
     for line in losses(figures_in(folder)):
         console.print(line, style="yellow")
     return 0
@@ -50,8 +54,17 @@ def sight(folder: Path) -> Sight:
     return found
 
 
-def shown(found: Sight, console: Console) -> Group:
-    """Return the processes, what keeps some from being there, and the sum of all."""
+def lagging(folder: Path) -> Lags:
+    """Return which consumers and views are behind, each with events and seconds; nothing where no host answers."""
+    try:
+        found = codec.decode(Way(folder, HOST).ask("lag", timeout_s=5.0), Lags)
+    except Refused:  # it is being started again, perhaps
+        return {}
+    return {name: lag for name, lag in found.items() if lag[0]}
+
+
+def shown(found: Sight, console: Console, lags: Lags = NO_LAGS) -> Group:
+    """Return the processes, what keeps some from being there, who is behind, and the sum of all."""
     titles = [title for title in _TITLES if title != "share" or found.canaries]
     spared = [title for title in _SPARED if title != "release" or not found.canaries]
     made = table(found, titles)
@@ -69,7 +82,11 @@ def shown(found: Sight, console: Console) -> Group:
     ]
     lines = (Text(line, style="yellow") for line in dict.fromkeys(waits))
     canaries = (Text(f"{canary.unit}: {spoken(canary)}", style="cyan") for canary in found.canaries)
-    return Group(made, *lines, *canaries, Text(summary(found), style="dim"))
+    behind = (
+        Text(f"{name} is behind by {many(events, 'event')}, the oldest {span(seconds)} old", style="yellow")
+        for name, (events, seconds) in sorted(lags.items(), key=lambda lag: -lag[1][0])
+    )
+    return Group(made, *lines, *canaries, *behind, Text(summary(found), style="dim"))
 
 
 def _width(made: Table, console: Console) -> int:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.live import Live
 
 from allotrope import compose
-from allotrope.cli.fleet.ps import ps, shown, sight
+from allotrope.cli.fleet.ps import lagging, ps, shown, sight
 from allotrope.cli.loading import Folder, screen
 
 
@@ -24,6 +24,6 @@ def top(
     console = screen()
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
-            live.update(shown(found, console), refresh=True)
+            live.update(shown(found, console, lagging(folder)), refresh=True)
             time.sleep(max(every, 0.1))
             found = sight(folder)

@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from allotrope import compose
 from allotrope.cli.loading import AppName, Folder, TopologyName, many, planned
-from allotrope.cli.stopping import INTERRUPTED, keep_journal, on_signals, started
+from allotrope.cli.stopping import INTERRUPTED, desk, keep_journal, on_signals, started
+from allotrope.compose.connectors import connected
 from allotrope.compose.figures import shown
-from allotrope.compose.gates import admission, gate, rpc
+from allotrope.compose.gates import admission, gate, rpc, webhooks
 from allotrope.gateway.access.admission import Admission
 from allotrope.gateway.offers import offers_of
 from allotrope.gateway.server import Server, bound
@@ -97,7 +98,12 @@ async def _serve(plan: Plan, settings: Settings) -> int:
             return INTERRUPTED
         server = Server(front, listener, WORK_S)
         _say(_greeting(plan, front.admission, front.offers, listener.getsockname()))
-        async with rpc(front, settings.rpc, WORK_S) as port:
+        async with (
+            desk(host, settings.folder),
+            connected(host, settings.folder),
+            webhooks(front, settings.folder),
+            rpc(front, settings.rpc, WORK_S) as port,
+        ):
             if port is not None:
                 _say(f"  gRPC     {settings.host}:{port}; `allotrope proto` prints its contract")
             await server.run_until(stopping)

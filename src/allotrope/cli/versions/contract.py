@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from allotrope import compose
-from allotrope.cli.loading import AppName, loaded, screen
+from allotrope.cli.loading import AppName, Output, give, loaded, screen
 from allotrope.kernel.errors import Refused
 from allotrope.planning.contracts.changes import compared, told
 from allotrope.planning.contracts.contract import contract_of
@@ -15,9 +15,6 @@ from allotrope.planning.contracts.joining import joined
 from allotrope.planning.contracts.samples import goldens
 from allotrope.planning.contracts.stubs import stub_of
 
-Output = Annotated[
-    Path | None, Parameter(name=["--output", "-o"], help="The file to write; stdout without it.")
-]
 Place = Annotated[str, Parameter(help="A contract file, or the folder of a running app.")]
 
 contract = App(name="contract", default_parameter=Parameter(negative=()), result_action="return_value")
@@ -26,7 +23,7 @@ contract = App(name="contract", default_parameter=Parameter(negative=()), result
 @contract.default
 def write(app: AppName, /, *, output: Output = None) -> int:
     """Write the contract of an app."""
-    return _give(contract_of(loaded(app)).text(), output)
+    return give(contract_of(loaded(app)).text(), output)
 
 
 @contract.command
@@ -48,7 +45,7 @@ def stub(
     """Write contracts as Python, to be typed against: components, events and faults, without their bodies."""
     if not files:
         raise Refused("no contract is named; `allotrope contract APP -o FILE` writes one")
-    return _give(stub_of(*joined([compose.contract_at(file) for file in files]), runs=runs), output)
+    return give(stub_of(*joined([compose.contract_at(file) for file in files]), runs=runs), output)
 
 
 @contract.command
@@ -68,16 +65,4 @@ def golden(
         path.write_text(sample.text(), "utf-8")
         print(path)
     print(f"{len(fresh)} written, {len(found) - len(fresh)} there already", file=sys.stderr)
-    return 0
-
-
-def _give(text: str, output: Path | None) -> int:
-    if output is None:
-        sys.stdout.write(text)
-        return 0
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise Refused(f"{output}: cannot be written: {error.strerror}; name another file") from None
-    print(output, file=sys.stderr)
     return 0

@@ -33,7 +33,7 @@ def main() -> None:
 
 async def tried(job: Job, app: App) -> Run:
     """Return what a job gives; a log on a server is its own, and is removed after it."""
-    plan = alone(compose.planned(app, compose.document(job.preset)), Path(job.folder))
+    plan = compose.planned(app, alone(compose.document(job.preset), app.name, Path(job.folder)))
 
     def build(_app: App, _preset: str, folder: Path, *more: Any) -> Host:
         return compose.build(app, plan, folder, *more)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from allotrope.engines.desk import HOST, KEY
 from allotrope.engines.processes.fleet import GATEWAY, Fleet
 from allotrope.engines.processes.lines import Canary
 from allotrope.engines.processes.member import Member, Usage
@@ -26,7 +27,7 @@ from allotrope.transports.frames.errors import Unreachable
 from allotrope.transports.frames.security import Key
 from allotrope.transports.frames.server import Call, Server
 
-DOOR, KEY = "fleet", "key"  # in the folder of sockets
+DOOR = "fleet"  # in the folder of sockets
 MOST = 64  # replicas of one unit that an operator may ask for
 
 
@@ -227,29 +228,36 @@ def seen(member: Member) -> Seen:
     )  # fmt: skip
 
 
+class Nobody(Refused):
+    """Nothing runs there that could answer."""
+
+
 class Way(msgspec.Struct, frozen=True):
-    """The way to the fleet of a folder."""
+    """The way to the fleet of a folder, or to its host."""
 
     folder: Path
+    door: str = DOOR
 
     @property
     def nothing(self) -> str:
-        """Return what to say when there is no fleet."""
+        """Return what to say when there is nobody."""
+        if self.door == HOST:
+            return f"no app runs in {self.folder}; start it with `allotrope serve APP --folder {self.folder}`"
         start = f"`allotrope run APP --topology microservices --folder {self.folder}`"
         return f"no units run in {self.folder}; start them with {start}"
 
     def ask(self, method: str, letter: bytes = b"", timeout_s: float | None = None) -> bytes:
-        """Return what the fleet answers. Refused when none runs there."""
+        """Return the answer. Raises Nobody when nobody is there."""
         run = self.folder.absolute() / "run"
-        if not (run / DOOR).exists():
-            raise Refused(self.nothing)
-        return asyncio.run(self._asked(f"unix:{run / DOOR}", Key(run / KEY), method, letter, timeout_s))
+        if not (run / self.door).exists():
+            raise Nobody(self.nothing)
+        return asyncio.run(self._asked(f"unix:{run / self.door}", Key(run / KEY), method, letter, timeout_s))
 
     async def _asked(self, address: str, key: Key, *request: Any) -> bytes:
         try:
             link = await connect(address, key)
         except Unreachable as error:
-            raise Refused(f"{self.nothing}; what ran there was killed") from error
+            raise Nobody(f"{self.nothing}; what ran there was killed") from error
         method, letter, timeout_s = request
         try:
             payload, _ = await link.call(method, letter, timeout_s=timeout_s)

@@ -5,6 +5,7 @@ that it had time to write. Not here: what may be in a page that a disk has damag
 it opens its files.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ import apsw
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
+from allotrope.runtime.homes import carrier_of
+from allotrope.runtime.effects.letters import Found, Search, found, joined
 from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry import decisions
 from allotrope.storage.ports import Envelope
@@ -37,7 +40,7 @@ class History:
         # A durable host removes this file at its start, so where it is, its host came after the durable one.
         passing = _opened(folder / decisions.FILE)
         self._log = passing or _opened(folder / "log.db")
-        ledgers = (passing,) if passing else map(_opened, _ledgers(folder))
+        ledgers = (passing,) if passing else map(_opened, ledgers_in(folder))
         self._ledgers = tuple(ledger for ledger in ledgers if ledger is not None)
         self.counts = (
             None if passing is None else decisions.Counts(*_rows(passing, "SELECT * FROM counts")[0])
@@ -82,6 +85,18 @@ class History:
         sql = "SELECT DISTINCT origin FROM entries WHERE key=? ORDER BY origin DESC"
         return [origin for (origin,) in _rows(self._log, sql, key)]
 
+    def rows(self, table: str) -> list[tuple[str, bytes]]:
+        """Return the rows of a component's table, `Component.table`, by key; of a durable host only."""
+        sql = 'SELECT key,row FROM rows WHERE "table"=? ORDER BY key'
+        ledgers = self._ledgers if self.counts is None else ()
+        return [row for ledger in ledgers for row in _rows(ledger, sql, table)]
+
+    def letters(self, search: Search) -> Found:
+        """Return the parked keys and dead letters that somebody looks for; of a durable host only."""
+        ledgers = self._ledgers if self.counts is None else ()
+        sql = 'SELECT key,row FROM rows WHERE "table"=? ORDER BY key'
+        return joined([found(partial(_rows, ledger, sql), search) for ledger in ledgers], search)
+
     def kind(self, origin: int) -> str:
         """Return what an input was, "" when it is not kept."""
         return next((event.kind for event in self.events(origin) if not event.path), "")
@@ -99,6 +114,21 @@ class History:
         counts, firsts, lasts = zip(*found, strict=True) if found else ((), (0,), (0,))
         return Kept(events, sum(counts), min(firsts), max(lasts))
 
+    def removed(self, origin: int = 0) -> str:
+        """Return what has left the log on purpose, "" when nothing has, or nothing that old; of an origin or of all."""
+        if self.counts is not None or not _rows(self._log, "SELECT 1 FROM sqlite_schema WHERE name='gone'"):
+            return ""
+        ((entries, last),) = _rows(
+            self._log, "SELECT (SELECT sum(entries) FROM gone),(SELECT max(last) FROM gaps)"
+        )
+        ((first,),) = _rows(self._log, "SELECT min(position) FROM entries WHERE origin=?", origin)
+        if not entries or (first or 0) > last:
+            return ""
+        about = f"the events of input {origin} may be among them" if origin else "their decisions may be kept"
+        return (
+            f"{entries:,} entries of finished inputs have left the log, as `keep` or `compact` says; {about}"
+        )
+
     def passed_over(self) -> str:
         """Return how many decisions were not written and why, or "" when all of them were."""
         if self.counts is None or self.counts.made == self.counts.written:
@@ -109,6 +139,15 @@ class History:
             f"{decisions.PER_SECOND:,} a second for a look, those with a trace first. modular-monolith keeps them all"
         )
 
+    def elsewhere(self) -> str:
+        """Return which server has the events, "" where they are here."""
+        carrier = carrier_of(self.folder)
+        return (
+            f"the events are in {carrier.kind}, at {carrier.place}: they are not read from there"
+            if carrier
+            else ""
+        )
+
     def close(self) -> None:
         """Close the files."""
         for connection in {self._log, *self._ledgers}:
@@ -116,7 +155,7 @@ class History:
                 connection.close()
 
 
-def _ledgers(folder: Path) -> list[Path]:
+def ledgers_in(folder: Path) -> list[Path]:
     """Return where ledgers may be: the host's own, and those of its units; not of an app that lives below."""
     units = sorted(folder.glob("*/ledger.db"))
     return [folder / "ledger.db", *(path for path in units if not path.with_name("log.db").exists())]

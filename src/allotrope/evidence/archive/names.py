@@ -52,8 +52,14 @@ class Archive:
         ways = (self._by_origin, self._by_request, self._by_trace, self._by_key)
         if found := next(filter(None, (way(name) for way in ways)), None):
             return found
-        why = "".join(f"\n{line}" for line in (self.history.passed_over(),) if line)
+        why = "".join(f"\n{line}" for line in self._beside(name) if line)
         raise Refused(f"nothing here is called `{name}`.\n{KINDS}\nKept in {self.folder}: {self.kept()}{why}")
+
+    def _beside(self, name: str) -> tuple[str, ...]:
+        """Return why something may be missing here."""
+        parts = _EVENT.fullmatch(name)
+        origin = 0 if parts is None else int(parts[1])
+        return self.history.passed_over(), self.history.removed(origin), self.history.elsewhere()
 
     def _by_origin(self, name: str) -> Found:
         parts = _EVENT.fullmatch(name)

@@ -21,6 +21,8 @@ from allotrope.kernel.operations import Operation, events_of
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Services
 from allotrope.runtime.doors.limits import Slots
+from allotrope.runtime.doors.redrive import MARK
+from allotrope.runtime.effects.letters import Parked
 from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry.secrets import mask
 from allotrope.runtime.tracing import Tracer
@@ -53,6 +55,10 @@ async def replayed(plan: Plan, record: Record, *, debug: bool = False) -> Replay
 
     Raises Refused when the app does not have the operation or the event any more.
     """
+    if record.error.startswith(f"{Parked.__name__}: "):
+        return Replayed(record, (), "nothing ran: it waits behind a dead letter")
+    if record.title.endswith(f".{MARK}"):
+        return Replayed(record, (), "a redrive: what it led to are decisions of their own")
     operation = plan.app.operation(record.title)
     component = plan.app.components[operation.component]
     tape = Tape(record)

@@ -4,9 +4,7 @@ A key is 256 random bits, so a fast hash is as good as a slow one: there is noth
 once and kept nowhere. Not here: signed tokens (`tokens`).
 """
 
-import contextlib
 import hashlib
-import os
 import secrets
 import time
 from hmac import compare_digest
@@ -16,6 +14,7 @@ import msgspec
 
 from allotrope.gateway.access.callers import Caller
 from allotrope.kernel.errors import Refused, nearest
+from allotrope.storage.folders import replace
 
 MARK = "alt_"  # what every key begins with, so that a scanner for leaked secrets knows it
 
@@ -123,18 +122,10 @@ def digest_of(secret: str, salt: bytes) -> bytes:
 def _write(path: Path, ring: Ring) -> None:
     """Replace the file at once, readable by its owner only: a gateway that reads meanwhile sees one or the other."""
     text = msgspec.json.format(msgspec.json.encode(ring), indent=2) + b"\n"
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        replace(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise Refused(f"{path}: cannot be written: {error.strerror}") from None
 
 

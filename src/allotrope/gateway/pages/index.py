@@ -1,4 +1,4 @@
-"""Pages: what the gateway says of itself. Health, metrics, the OpenAPI document, and a page to read it and try it.
+"""Pages: what the gateway says of itself. Health, metrics, OpenAPI and AsyncAPI documents, a page to try it.
 
 The page's files hold nothing of the app, so that they are open; what it shows needs the key that is typed into it.
 """
@@ -31,6 +31,7 @@ class Sources(NamedTuple):
     """Where the pages have it from."""
 
     described: Callable[[], bytes]
+    channels: Callable[[], bytes]
     metrics: Callable[[], bytes]
     ready: Callable[[], bool]
 
@@ -51,6 +52,7 @@ def pages_of(sources: Sources, opened: tuple[str, ...]) -> dict[str, Page]:
         "/health/ready": Page("health", json, ready, open=True),
         "/metrics": Page("metrics", text, lambda: (200, sources.metrics()), "metrics" in opened),
         "/openapi.json": Page("docs", json, lambda: (200, sources.described()), "docs" in opened),
+        "/asyncapi.json": Page("docs", json, lambda: (200, sources.channels()), "docs" in opened),
         "/docs": Page("docs", b"text/html; charset=utf-8", file("docs.html"), open=True, fields=_SHUT),
         "/docs.js": Page("docs", b"text/javascript; charset=utf-8", file("docs.js"), open=True, fields=_SHUT),
         "/docs.css": Page("docs", b"text/css; charset=utf-8", file("docs.css"), open=True, fields=_SHUT),

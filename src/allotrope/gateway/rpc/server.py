@@ -21,7 +21,9 @@ from allotrope.gateway.access.admission import check_reach
 from allotrope.gateway.access.callers import Caller
 from allotrope.gateway.gate import ID_LENGTH, Gate
 from allotrope.gateway.link import Visit
+from allotrope.gateway.preferences import origin_of, preference
 from allotrope.gateway.problems import Problem, problem_of
+from allotrope.gateway.requests import Status
 from allotrope.gateway.rpc.contract import Contract, Method
 from allotrope.gateway.values import unfit
 from allotrope.kernel.errors import Expired, Lost, Refused
@@ -103,7 +105,7 @@ class RpcServer:
                     finally:
                         admission.leave(caller)
                 await context.send_initial_metadata(_metadata(visit))
-                return self.contract.written(method, done)
+                return self._written(method, done, visit)
             except Exception as error:
                 status = self._failed(error, visit, context)
                 return b""
@@ -144,9 +146,11 @@ class RpcServer:
             patience = min(patience, self.gate.settings.deadline_s)
         request = headers.get(b"x-request-id", b"").decode("latin-1")
         trace = headers.get(b"traceparent", b"").decode("latin-1")
-        return self.gate.link.visit(
+        visit = self.gate.link.visit(
             method.offer.title, request if len(request) <= ID_LENGTH else "", trace, patience
         )
+        visit.waits = True  # a call waits for its answer, unless its metadata says otherwise
+        return visit
 
     async def _let_in(self, method: Method, visit: Visit, context: Context) -> Caller:
         """Return who asks, once there is a place for the call; it has to be given back."""
@@ -158,11 +162,27 @@ class RpcServer:
         visit.once = headers.get(b"idempotency-key", b"").decode("latin-1")
         if len(visit.once) > ID_LENGTH or not visit.once.isprintable():
             raise Problem(400, "header", f"idempotency-key has at most {ID_LENGTH} printable characters")
+        visit.prefer = preference(headers.get(b"prefer", b""), int(self.gate.settings.deadline_s))
+        seen = origin_of(headers.get(b"allotrope-origin", b"0"))
+        if seen is None:
+            raise Problem(400, "header", "allotrope-origin is a number that came with an answer")
+        visit.after = seen
         admission.permit(caller, method.offer.title, 1)
         if visit.until <= perf_counter():
             raise Expired(f"{method.offer.title}: the deadline had passed")
         await admission.enter(caller)
         return caller
+
+    def _written(self, method: Method, done: Any, visit: Visit) -> bytes:
+        """Return a reply; an empty one to who would not wait for the end of a command. Lost to who would."""
+        if not isinstance(done, Status):
+            return self.contract.written(method, done)
+        if method.offer.kind == "event":
+            return self.contract.written(method, {"origin": done.origin})
+        if not visit.prefer.applied():
+            visit.until = perf_counter()  # it is over: nothing more can come of it in time
+            raise Lost("it has not ended before its deadline")
+        return b""
 
     def _read(self, method: Method, data: bytes) -> Any:
         try:
@@ -207,7 +227,14 @@ def _headers(context: Context) -> dict[bytes, bytes]:
 
 
 def _metadata(visit: Visit) -> Iterable[tuple[str, str]]:
-    return (("x-request-id", visit.request), ("traceparent", visit.trace))
+    found = [("x-request-id", visit.request), ("traceparent", visit.trace)]
+    if visit.origins:
+        found.append(("allotrope-origin", str(max(visit.origins))))
+    if visit.place:
+        found.append(("location", visit.place))
+    if applied := visit.prefer.applied():
+        found.append(("preference-applied", applied.decode("ascii")))
+    return found
 
 
 def _code(problem: Problem) -> grpc.StatusCode:

@@ -40,6 +40,8 @@ def share_of(app: App, document: Document) -> Document:
     }
     events = {"*", *app.events()}
     values["topic"] = {event: way for event, way in _table(values, "topic").items() if event in events}
+    for table in ("source", "sink"):  # whoever runs the whole has them
+        values.pop(table, None)
     gateway = _table(values, "gateway")
     values["gateway"] = {
         "canary": {unit: share for unit, share in _table(gateway, "canary").items() if unit in kept}

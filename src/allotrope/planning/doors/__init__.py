@@ -1,1 +1,1 @@
-"""What a topology says of doors, judged: of the one to the network, and of those to other units."""
+"""What a topology says of doors and of its log, judged: of the one to the network, of those to other units."""

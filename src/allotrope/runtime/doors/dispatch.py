@@ -82,7 +82,8 @@ class Door:
         if not operation.suspends and not operation.streams:
             self.body = functools.partial(self._in_thread, self.body)
         if operation.batch:
-            self.body = Batcher(Call(operation.component, operation.name), self.body, operation.batch).call
+            call = Call(operation.component, operation.name)
+            self.body = Batcher(call, self.body, operation.batch, services.tracer).call
 
     def hurry(self, deadline_s: float | None) -> None:
         """Take the component's deadline, unless the operation has one of its own."""

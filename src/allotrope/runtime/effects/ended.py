@@ -28,7 +28,9 @@ class Ended(msgspec.Struct):
     error: Exception | None
     attempts: int
     mark: int = -1  # where the shared ledger stood when it began
+    began: int = 0  # microseconds since 1970 of the first attempt, where it failed
     stored: tuple[tuple[str, str, bytes | None], ...] = ()  # its writes as bytes, where somebody needs them
+    published: tuple[Event, ...] = ()  # beside its answer
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -36,6 +38,8 @@ class Ended(msgspec.Struct):
         answer = self.answer
         if answer is None or self.error is not None:
             return ()
+        if self.published:
+            return self.published
         return (answer,) if isinstance(answer, Event) else events_of(answer)
 
     @property

@@ -4,7 +4,7 @@ Not here: races between processes, which the ledger finds when it commits.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from allotrope.kernel.calls import Effect
 from allotrope.runtime.flows import woken
@@ -23,12 +23,12 @@ class Races:
         """Return whether a commit has changed, or is about to change, what an operation has read."""
         return effect.stale or (bool(self._landing) and effect.touches(self._landing))
 
-    def begin(self, rows: Iterable[tuple[str, str]]) -> None:
+    def begin(self, rows: Collection[tuple[str, str]]) -> None:
         """Take note of a commit that is under way."""
         for row in rows:
             self._landing[row] = self._landing.get(row, 0) + 1
 
-    def land(self, rows: Iterable[tuple[str, str]]) -> None:
+    def land(self, rows: Collection[tuple[str, str]]) -> None:
         """Take note of its end."""
         for row in rows:
             self._landing[row] -= 1
@@ -38,7 +38,7 @@ class Races:
         if self._waiting and not self._landing:
             self._waiting = woken(self._waiting)
 
-    def outdate(self, rows: Iterable[tuple[str, str]]) -> None:
+    def outdate(self, rows: Collection[tuple[str, str]]) -> None:
         """Let who has read one of these rows, and still runs, run again."""
         for effect in self.active:
             if effect.touches(rows):

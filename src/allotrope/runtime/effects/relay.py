@@ -56,13 +56,17 @@ class Relay:
                 await patiently(self.outbox.forget, [number for number, _ in numbered])
 
 
-async def patiently(write: Callable[..., Awaitable[Any]], *what: Any) -> Any:
-    """Write what was accepted long ago. A store that refuses for a while (a full disk) is asked again."""
+async def patiently(
+    write: Callable[..., Awaitable[Any]], *what: Any, told: Callable[[Refused], None] | None = None
+) -> Any:
+    """Write what was accepted long ago. A store that refuses for a while is asked again; `told` learns of it."""
     while True:
         try:
             return await write(*what)
         except Refused as error:
             if error.retry_after_s is None:
                 raise
+            if told is not None:
+                told(error)
             log.warning("%s; trying again in %.1f s", error, error.retry_after_s)
             await asyncio.sleep(error.retry_after_s)

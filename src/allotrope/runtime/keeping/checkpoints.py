@@ -5,10 +5,13 @@ the bytes of a state (`states`), the files (`storage.checkpoints`).
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from typing import Any, Protocol
 from zlib import crc32
+
+import msgspec
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Corrupted, Failed, Lost, Refused
@@ -91,10 +94,11 @@ class Keeper:
         ]
         kinds = (*plan.app.events(), *commands, "Tick")
         self.retention = Retention(log, self.files, spans(plan.topology, kinds), options.now)
-        self.accepted = options.accepted
+        self.accepted, self.anew = options.accepted, options.rebuilt
         self.lock = asyncio.Lock()  # held while the files are read or written
         self.marks: list[tuple[int, Notes]] = [(0, (None, 0))]  # (position, what holds behind it)
         self._pin: int | None = None
+        self._turn = asyncio.Lock()  # of whoever holds the floor
         self._task: asyncio.Task[Any] | None = None
         self._next = EVERY
         self._begun = self._rebuilt = False
@@ -134,11 +138,19 @@ class Keeper:
             return f"it holds origins up to {kept.since - 1}, of which those from {floor} on may run again"
         if kept.position > 1 and kept.seal:
             found = await self.log.read(kept.position - 1, 1)
-            if not found or _seal(found[0]) != kept.seal:
+            if not found or entry_seal(found[0]) != kept.seal:
                 return f"the log does not have the entry {kept.position - 1} that it was drawn from"
         if not await asyncio.to_thread(self.files.whole, kept):
             return "it is damaged"
         return None
+
+    def known(self, defined: Mapping[str, str]) -> dict[str, int]:
+        """Return the views, of those that are defined so, whose state is kept, and below which origin."""
+        kept = self.kept
+        if kept is None:
+            return {}
+        same = [name for name, hashed in kept.views.items() if defined.get(name) == hashed]
+        return {name: kept.since for name in same if name not in self.anew}
 
     def forget(self, why: str) -> None:
         """Let the checkpoints be: everything comes from the log. Refused when it does not have everything any more."""
@@ -146,15 +158,16 @@ class Keeper:
         self.files.newest, self.marks, self._next = None, [(0, (None, 0))], EVERY
         self.check(set(self.sources))
 
-    def check(self, rebuilt: set[str]) -> None:
+    def check(self, rebuilt: Set[str]) -> None:
         """Refuse to rebuild views from a log that lacks some of their events, unless that was accepted."""
         views = {name: self.sources[name] for name in sorted(rebuilt - self.accepted) if name in self.sources}
         if lost := loss(self.log, views):
-            names = " ".join(f"--accept-loss {name}" for name in views)
+            names = " ".join(views)
             raise Refused(
                 f"the log has no longer all that these views were made of, and no checkpoint holds them as they are "
                 f"defined now: {lost}. Start the version of the app that wrote them, or put the files "
-                f"{' and '.join(NAMES)} back from a backup; or go on without, with `{names}`"
+                f"{' and '.join(NAMES)} back from a backup; or go on without: "
+                f"`allotrope events rebuild APP {names} --accept-loss`"
             )
 
     def start(self, since: Mapping[str, int], views: Mapping[str, str]) -> tuple[int, int, dict[str, int]]:
@@ -176,25 +189,34 @@ class Keeper:
 
     def look(self, spawn: Callable[[Any], asyncio.Task[Any]]) -> None:
         """Begin a checkpoint when it is time; called when the floor has moved."""
-        if self._begun and self.flights.floor() > self._next and (self._task is None or self._task.done()):
+        if (
+            self._begun
+            and self._pin is None
+            and self.flights.floor() > self._next
+            and (self._task is None or self._task.done())
+        ):
             self._next = self.flights.floor() + EVERY
             self._task = spawn(self._patiently())
 
     async def _patiently(self) -> None:
         try:
-            await self.write()
+            async with self._turn:
+                await self.write()
             await self.retention.round()
         except (Refused, Lost, Failed, Corrupted) as error:  # a start takes longer; nothing else is lost
             logger.warning("the views were not kept, the next try is %d inputs from now: %s", EVERY, error)
 
     async def write(self) -> Kept:
         """Write a checkpoint as of now and return it."""
-        known, origin = self.kept, self.flights.floor()
+        known, origin, anew = self.kept, self.flights.floor(), self.anew
+        if known is not None and anew:  # of these all keys are wanted
+            views = {name: defined for name, defined in known.views.items() if name not in anew}
+            known = msgspec.structs.replace(known, views=views)
         self._pin = origin
         try:
             position, seal = await self._position(origin)
             views = dict(await self.holder.defined())
-            await self._filed(self.files.begin, views)
+            await self._filed(self.files.begin, views, anew)
             async for rows in self.holder.rows(known, origin):
                 await self._filed(self.files.add, rows)
         finally:
@@ -204,8 +226,20 @@ class Keeper:
         notes = next(notes for place, notes in reversed(self.marks) if place < position)
         kept = Kept(0, self.app, origin, position, seal, views, codec.encode(notes))
         written: Kept = await self._filed(self.files.finish, kept)
-        self._rebuilt = False
+        self._rebuilt, self.anew = False, self.anew - anew
         return written
+
+    @contextlib.asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[int]:
+        """Hold the floor while a view is rebuilt; yield the origin at which it is held. The view is kept anew then."""
+        self.check({name})
+        async with self._turn:
+            self._pin = origin = self.flights.floor()
+            try:
+                yield origin
+                self.anew, self._rebuilt, self._next = self.anew | {name}, True, 0
+            finally:
+                self._pin = None
 
     async def _filed(self, work: Callable[..., Any], *given: Any) -> Any:
         async with self.lock:
@@ -215,25 +249,28 @@ class Keeper:
         """Return from where on the log has every input from `origin` on, and the seal of the entry before."""
         known = self.kept
         position, seal = (known.position, known.seal) if known else (1, 0)
-        while entries := await self.log.read(position, _STEP):
+        last: Entry | None = None
+        found = False
+        while not found and (entries := await self.log.read(position, _STEP)):
             for entry in entries:
-                if not entry.envelope.path and entry.envelope.origin >= origin:
-                    return position, seal
-                position, seal = entry.position + 1, _seal(entry)
+                found = not entry.envelope.path and entry.envelope.origin >= origin
+                if found:
+                    break
+                position, last = entry.position + 1, entry
             await asyncio.sleep(0)
-        return position, seal
+        return position, seal if last is None else entry_seal(last)
 
-    async def close(self) -> None:
-        """Write what is worth it, when all is finished, and release the files."""
+    async def close(self, *, able: bool = True) -> None:
+        """Write what is worth it, when all is finished and the views are `able` to tell, and release the files."""
         try:
             since = 0 if self.kept is None else self.kept.since
             worth = self._rebuilt or self.flights.floor() - since > LEAST
-            if self._begun and worth and not self.flights.flows:
+            if able and self._begun and worth and not self.flights.flows:
                 await self._patiently()
         finally:
             self.files.close()
 
 
-def _seal(entry: Entry) -> int:
+def entry_seal(entry: Entry) -> int:
     """Return what tells one log's entry from another's; never 0, which stands for no entry."""
     return crc32(codec.encode((entry.position, entry.envelope))) or 1

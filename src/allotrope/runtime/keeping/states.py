@@ -72,6 +72,21 @@ class Watch:
         """Return every key."""
         return list({**self.view._series, **self.view._running})
 
+    def adopt(self, fresh: View[Any], origin: int) -> None:
+        """Let the view go on with the states of another one, which knows the same origins below `origin`."""
+        view = self.view
+        for key, series in view._series.items():
+            other = fresh._series.setdefault(key, Series(view._floats))
+            for place, own in enumerate(series.origins):
+                if own >= origin:
+                    values = [column[place] for column in series.columns]
+                    other.insert((series.times[place], own, series.paths[place]), values)
+        for key, running in view._running.items():
+            empty = Running([a.zero() for a in view._timeless])
+            newer = [newer for newer in running.newer if newer[0][1] >= origin]
+            fresh._running.setdefault(key, empty).newer += newer
+        view._series, view._running = fresh._series, fresh._running
+
     # -- to bytes
 
     def state(self, key: str, origin: int) -> bytes:

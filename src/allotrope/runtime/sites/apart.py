@@ -8,18 +8,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from allotrope.kernel import codec
-from allotrope.kernel.errors import Corrupted, Lost, Refused
+from allotrope.kernel.errors import Corrupted, Lost, Overloaded, Refused
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.doors.graces import STATES_S
 from allotrope.runtime.doors.limits import Gone
 from allotrope.runtime.effects.ended import Child, request_name
+from allotrope.runtime.effects.holds import Hold
+from allotrope.runtime.effects.letters import Found, Search, joined
 from allotrope.runtime.effects.relay import Relay
 from allotrope.runtime.flows import Flow
 from allotrope.runtime.keeping.checkpoints import Keeper
@@ -42,7 +44,8 @@ from allotrope.storage.ports import Envelope
 log = logging.getLogger("allotrope")
 MISSED = 8  # times that a unit was not there, about a second, before it is told
 HEARD_S = 1.0  # how long a replica may take to tell its counters
-_OF_LEDGER = frozenset(("begin", "outbox", "relayed", "outcome", "finish"))
+LETTERS_S = 5.0  # and a unit to tell its dead letters
+_OF_LEDGER = frozenset(("begin", "outbox", "relayed", "outcome", "finish", "letters"))
 State = tuple[int, tuple[tuple[str, int, str], ...]]
 
 
@@ -114,10 +117,9 @@ class Apart:
         done = frozenset(name for _, names in states for name in names)
         begun = Begun(max((floor for floor, _ in states), default=0), done)
         if self.keeper is not None and (kept := await self.keeper.open(begun.floor)) is not None:
-            kinds = {name: self.plan.app.components[name].kind for name in self.keeper.sources}
-            self.keeper.check(
-                {name for name, kind in kinds.items() if fingerprint(kind) != kept.views.get(name)}
-            )
+            parts = self.plan.app.components
+            known = self.keeper.known({name: fingerprint(parts[name].kind) for name in self.keeper.sources})
+            self.keeper.check(self.keeper.sources.keys() - known.keys())
             begun = Begun(begun.floor, done, kept.position, kept.since - 1)
         for feed in self.feeds.values():
             self.joint.spawn(feed.follow(self.joint, self._flush))
@@ -235,6 +237,19 @@ class Apart:
             elif feed.behind:
                 await feed.caught_up()
 
+    async def level(self, need: int, origin: int) -> None:
+        """Return once the views among some components, given as bits, have every event of smaller origins."""
+        for bit, feed in self._bits:
+            if bit & need:
+                await feed.covered(origin)
+
+    def behind(self) -> Iterable[tuple[str, int, int]]:
+        """Return of each view how many events it has yet to see, and when the oldest of their inputs was accepted."""
+        for component in self.plan.app.components.values():
+            if component.is_view:
+                kinds = {source.__name__ for source in component.sources()}
+                yield component.name, *self.feeds[self.home[component.name]].lag(kinds)
+
     # -- what is kept
 
     async def outcome(self, envelope: Envelope) -> bytes | None:
@@ -243,6 +258,18 @@ class Apart:
         name = codec.encode(request_name(envelope))
         found: bytes | None = await self._asked(unit, "outcome", name, bytes | None)
         return found
+
+    async def letters(self, search: Search) -> Found:
+        """Return parked keys and dead letters, of all units that may have some. Overloaded when one is away."""
+        letter = codec.encode(search)
+        units = [u for u in self._keeping if not search.component or self.home.get(search.component) == u]
+        try:
+            async with asyncio.timeout(LETTERS_S):
+                asked = (self._asked(u, "letters", letter, Found) for u in units)
+                return joined(await asyncio.gather(*asked), search)
+        except TimeoutError:
+            away = ", ".join(self.away) or "a unit"
+            raise Overloaded(f"{away} cannot be asked for its dead letters now; ask again", 1.0) from None
 
     def finish(self, floor: int) -> None:
         """Keep the states of the views when it is time; of the floor itself each letter tells."""
@@ -262,22 +289,37 @@ class Apart:
 
     async def meters(self) -> Elsewhere:
         """Return the counters of all replicas that answer in time."""
+        found = await self._heard("meters", tuple[int, tuple[Meter, ...]])
+        return {
+            (unit, replica, str(release)): {meter.title: meter for meter in meters}
+            for unit, replica, (release, meters) in found
+        }
 
-        async def of(unit: str, replica: str) -> tuple[tuple[str, str, str], dict[str, Meter]]:
-            letter = self.wire.call(Address(unit, replica=replica), "meters", Letter(b""), HEARD_S)
-            release, found = opened(await letter, tuple[int, tuple[Meter, ...]])
-            return (unit, replica, str(release)), {meter.title: meter for meter in found}
+    async def holds(self) -> tuple[Hold, ...]:
+        """Return what keeps deliveries that are at work, as far as their replicas answer in time."""
+        found = await self._heard("holds", tuple[Hold, ...])
+        gone = [unit for unit in self.plan.units if not self.wire.replicas(unit)]
+        away = [Hold(f"unit `{u}` is away: none of its replicas can be reached", 0, unit=u) for u in gone]
+        return (*away, *(hold for *_, holds in found for hold in holds))
+
+    async def _heard(self, method: str, kind: Any) -> list[tuple[str, str, Any]]:
+        """Return what the replicas say that answer in time, each with its unit and name."""
+
+        async def of(unit: str, replica: str) -> tuple[str, str, Any]:
+            letter = self.wire.call(Address(unit, replica=replica), method, Letter(b""), HEARD_S)
+            return unit, replica, opened(await letter, kind)
 
         names = [(unit, replica) for unit in self.plan.units for replica in self.wire.replicas(unit)]
         found = await asyncio.gather(*(of(*name) for name in names), return_exceptions=True)
-        return dict(each for each in found if not isinstance(each, BaseException))
+        return [each for each in found if not isinstance(each, BaseException)]
 
     async def close(self) -> None:
         """Let go of the units, and end them if they were started here."""
         if self.keeper is not None:
+            floor = self.joint.flights.floor()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATES_S):
-                    await self.keeper.close()
+                    await self.keeper.close(able=all(feed.level(floor) for feed in self.feeds.values()))
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         if self.engine is not None:
             await self.engine.close()

@@ -6,7 +6,7 @@ A delivery that reads a view waits until each replica has what came before; so i
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from itertools import islice
 from typing import Any
 
@@ -61,7 +61,7 @@ class Feed:
 
     async def covered(self, origin: int) -> None:
         """Return once a replica can be asked, and all that can have every event of smaller origins."""
-        while not self._level(origin):
+        while not self.level(origin):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
@@ -71,6 +71,15 @@ class Feed:
         """Return whether a replica is so far behind that everybody has to wait, whether they read it or not."""
         return any(line.loaded and len(line.unconfirmed) > BEHIND for line in self.lines.values())
 
+    def lag(self, kinds: Container[str]) -> tuple[int, int]:
+        """Return how many events of some types the replica furthest behind lacks, and when its oldest was accepted."""
+        found = (0, 0)
+        for line in self.lines.values():
+            lacks = [envelope.at for envelope in line.unconfirmed if envelope.kind in kinds]
+            if len(lacks) > found[0]:
+                found = len(lacks), lacks[0]
+        return found
+
     async def caught_up(self) -> None:
         """Return once no replica is too far behind."""
         while self.behind:
@@ -78,7 +87,8 @@ class Feed:
             self._waiting.append(waiter)
             await waiter
 
-    def _level(self, origin: int) -> bool:
+    def level(self, origin: int) -> bool:
+        """Return whether a replica can be asked, and all that can have every event of smaller origins."""
         loaded = [line for line in self.lines.values() if line.loaded]
         return bool(loaded) and not any(line.holds_up(origin) for line in loaded)
 
@@ -176,8 +186,7 @@ class Feed:
             return 0
         defined = await self._call(line.replica, "defined", None, dict[str, str])
         async with keeper.lock:  # nobody writes over what is being read
-            kept = keeper.kept
-            since = {name: kept.since for name, known in kept.views.items() if defined.get(name) == known}
+            kept, since = keeper.kept, keeper.known(defined)
             await self._send(line, Fed((), floor, first=True, last=False, since=since))
             for rows in keeper.files.pages(kept, since):
                 await self._send(line, Fed((), floor, last=False, states=tuple(rows)))

@@ -1,17 +1,21 @@
 """Here: every component in the host's own process, one ledger for all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from allotrope.kernel import codec
-from allotrope.kernel.errors import Corrupted
+from allotrope.kernel.calls import LAST_ORIGIN
+from allotrope.kernel.errors import Corrupted, Refused
 from allotrope.kernel.views import View
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.effects.ended import request_name
+from allotrope.runtime.effects.holds import Hold
+from allotrope.runtime.effects.letters import Found, Search, found
 from allotrope.runtime.effects.relay import Relay
 from allotrope.runtime.effects.taking import Effects
 from allotrope.runtime.keeping.checkpoints import Keeper, Local
+from allotrope.runtime.keeping.rebuilds import rebuilt
 from allotrope.runtime.migrations import migrate, tables_of
 from allotrope.runtime.options import Options
 from allotrope.runtime.parts import Parts
@@ -72,11 +76,11 @@ class Here:
         """Bring to the log what was committed and not relayed, and return what was begun."""
         await migrate(self.plan.app, self.ledger)  # before any row is read
         await self.relay.flush()
-        floor, done = self.ledger.floor(), frozenset(self.ledger.inbox())
+        floor, done = self.ledger.floor(), frozenset(inputs_of(self.ledger))
         if self.keeper is None or (kept := await self.keeper.open(floor)) is None:
             return Begun(floor, done)
         defined = await self.views.defined()
-        since = {name: kept.since for name, known in kept.views.items() if defined.get(name) == known}
+        since = self.keeper.known(defined)
         try:
             for rows in self.keeper.files.pages(kept, since):
                 self.views.restore(rows)
@@ -88,9 +92,35 @@ class Here:
             return Begun(floor, done)
         return Begun(floor, done, *self.keeper.start(since, defined))
 
+    async def rebuild(self, name: str, told: Callable[[int, int], None] = lambda position, end: None) -> None:
+        """Read the log again for one view, beside its work, and let it go on with what came of that.
+
+        `told` hears now and then how far the reading is. Refused when the log lacks some of its events.
+        """
+        if self.keeper is None or name not in self.views.watches:
+            raise Refused(f"view {name} is not one of a durable host; it has {', '.join(self.wiring.views)}")
+        await self.flushed()
+        async with self.keeper.held(name) as origin:
+            await rebuilt(self.views.watches[name], self.keeper.log, self.routes.kinds, origin, told)
+
+    async def level(self, need: int, origin: int) -> None:
+        """Return at once: the host itself has shown the views here what there is."""
+
+    def behind(self) -> Iterable[tuple[str, int, int]]:
+        """Return each view, behind by nothing: the host itself shows them what there is."""
+        return [(name, 0, 0) for name in self.wiring.views]
+
     async def outcome(self, envelope: Envelope) -> bytes | None:
         """Return how the command of an envelope ended, if that is kept."""
         return self.ledger.outcome(request_name(envelope))
+
+    async def letters(self, search: Search) -> Found:
+        """Return parked keys and dead letters."""
+        return found(self.ledger.scan, search)
+
+    async def holds(self) -> tuple[Hold, ...]:
+        """Return what keeps deliveries that are at work."""
+        return self.effects.holds.all()
 
     def finish(self, floor: int) -> None:
         """Take the hint that everything below `floor` is finished."""
@@ -134,6 +164,11 @@ class Outbox:
     async def forget(self, numbers: Sequence[int]) -> None:
         """Drop those that the log has stored."""
         await self.ledger.relayed(numbers)
+
+
+def inputs_of(ledger: Ledger) -> list[tuple[str, int, str]]:
+    """Return the effects of inputs that are not finished: of a migration there is no input."""
+    return [name for name in ledger.inbox() if name[1] < LAST_ORIGIN]
 
 
 def rows_of(plan: Plan, ledger: Ledger, home: frozenset[str]) -> dict[str, dict[str, bytes]]:

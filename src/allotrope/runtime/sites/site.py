@@ -1,13 +1,15 @@
 """The port between a host, which orders the work, and a site, which does it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from allotrope.runtime.doors.dispatch import Services
 from allotrope.runtime.effects.ended import Child
+from allotrope.runtime.effects.holds import Hold
+from allotrope.runtime.effects.letters import Found, Search
 from allotrope.runtime.flows import Flights, Flow
 from allotrope.runtime.keeping.checkpoints import Keeper
 from allotrope.runtime.records import Record
@@ -100,8 +102,20 @@ class Site(Protocol):
     async def begin(self) -> Begun:
         """Get ready, bring to the log what was committed and not relayed, and return what was begun."""
 
+    async def level(self, need: int, origin: int) -> None:
+        """Return once the views among some components, given as bits, have every event of smaller origins."""
+
+    def behind(self) -> Iterable[tuple[str, int, int]]:
+        """Return of each view how many events it has yet to see, and when the oldest of their inputs was accepted."""
+
     async def outcome(self, envelope: Envelope) -> bytes | None:
         """Return how the command of an envelope ended, if that is kept."""
+
+    async def letters(self, search: Search) -> Found:
+        """Return the parked keys and dead letters that somebody looks for."""
+
+    async def holds(self) -> tuple[Hold, ...]:
+        """Return what keeps deliveries that are at work from their end."""
 
     def finish(self, floor: int) -> None:
         """Take the hint that everything below `floor` is finished."""

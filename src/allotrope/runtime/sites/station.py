@@ -18,13 +18,15 @@ from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Services
 from allotrope.runtime.effects.ended import Child
+from allotrope.runtime.effects.holds import Hold
+from allotrope.runtime.effects.letters import Found, Search, found
 from allotrope.runtime.effects.taking import Effects
 from allotrope.runtime.flows import Flow, woken
 from allotrope.runtime.options import Options
 from allotrope.runtime.parts import Parts
 from allotrope.runtime.records import Record, figures
 from allotrope.runtime.routes import Delivery, Routes, delivery, key_of
-from allotrope.runtime.sites.here import encoded, rows_of
+from allotrope.runtime.sites.here import encoded, inputs_of, rows_of
 from allotrope.runtime.sites.mirrors import Mirrors
 from allotrope.runtime.sites.site import Contents
 from allotrope.runtime.sites.trials import Trials
@@ -48,6 +50,7 @@ from allotrope.runtime.telemetry.meters import Meter
 from allotrope.runtime.tracing import Span, Tracer
 from allotrope.runtime.wiring import Links, Wiring
 from allotrope.storage.partitions import partition_of
+from allotrope.storage.points import reach
 from allotrope.storage.ports import Fenced, Ledger, Overtaken, SharedLedger
 
 log = logging.getLogger("allotrope")
@@ -92,7 +95,8 @@ class Station:
         methods: dict[str, Callable[[Letter, float | None], Awaitable[Any]]] = {
             "ask": self._ask, "read": self._read, "deliver": self._deliver, "begin": self._begin, "claim": self._claim,
             "release": self._release, "outbox": self._outbox, "relayed": self._relayed,
-            "outcome": self._outcome, "trial": self._trial, "contents": self._contents, "meters": self._meters,
+            "outcome": self._outcome, "letters": self._letters, "holds": self._holds, "trial": self._trial,
+            "contents": self._contents, "meters": self._meters,
             "feed": self.mirrors.feed, "states": self.mirrors.states, "defined": self.mirrors.defined,
             "finish": self._finished,
         }  # fmt: skip
@@ -245,10 +249,12 @@ class Station:
         leases = codec.decode(letter.body, dict[int, int])
         if self.shared is not None:
             await self.shared.claim(leases)
+            self.effects.letters.load()  # who had them before may have parked keys
         self.leases.update(leases)
 
     async def _release(self, letter: Letter, left_s: float | None) -> None:
         """Let go of partitions, once nothing runs in them any more."""
+        reach("release.before")
         given_up = codec.decode(letter.body, tuple[int, ...])
         for partition in given_up:
             self.leases.pop(partition, None)
@@ -256,13 +262,14 @@ class Station:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(waiter)
             await waiter
+        reach("release.after")
 
     # -- what is kept
 
     async def _begin(
         self, letter: Letter, left_s: float | None
     ) -> tuple[int, tuple[tuple[str, int, str], ...]]:
-        return self.ledger.floor(), tuple(self.ledger.inbox())
+        return self.ledger.floor(), tuple(inputs_of(self.ledger))
 
     async def _outbox(self, letter: Letter, left_s: float | None) -> Any:
         return portion(self.ledger.outbox(), lambda numbered: numbered[1])
@@ -277,6 +284,12 @@ class Station:
 
     async def _outcome(self, letter: Letter, left_s: float | None) -> bytes | None:
         return self.ledger.outcome(codec.decode(letter.body, str))
+
+    async def _letters(self, letter: Letter, left_s: float | None) -> Found:
+        return found(self.ledger.scan, codec.decode(letter.body, Search))
+
+    async def _holds(self, letter: Letter, left_s: float | None) -> tuple[Hold, ...]:
+        return self.effects.holds.all(self.unit)
 
     async def _contents(self, letter: Letter, left_s: float | None) -> Contents:
         records = tuple(codec.decode(data, Record) for *_, data in self.ledger.records())

@@ -7,7 +7,9 @@ from allotrope.kernel.errors import Refused
 from allotrope.runtime.telemetry.meters import Elsewhere, Meters, exposed
 
 HOST = "127.0.0.1"
-Gauges = Mapping[str, tuple[str, Callable[[], float]]]  # name -> (what it says, how to read it)
+# One, or one for each consumer, or for each consumer and reason.
+Figure = float | Mapping[str, float] | Mapping[tuple[str, str], float]
+Gauges = Mapping[str, tuple[str, Callable[[], Figure]]]  # name -> (what it says, how to read it)
 
 
 class Served(NamedTuple):
@@ -47,10 +49,18 @@ def gauged(gauges: Gauges) -> Any:
     """Return a Prometheus collector over gauges; the library is loaded only now."""
     from prometheus_client.core import GaugeMetricFamily
 
+    def family(name: str, says: str, figure: Figure) -> Any:
+        if not isinstance(figure, Mapping):
+            return GaugeMetricFamily(name, says, figure)
+        places = {place if isinstance(place, tuple) else (place,): value for place, value in figure.items()}
+        labels = ("consumer", "reason")[: len(next(iter(places), ("",)))]
+        found = GaugeMetricFamily(name, says, labels=labels)
+        for place, value in places.items():
+            found.add_metric(place, value)
+        return found
+
     class Collector:
         def collect(self) -> Any:
-            return [
-                GaugeMetricFamily(f"allotrope_{name}", says, read()) for name, (says, read) in gauges.items()
-            ]
+            return [family(f"allotrope_{name}", says, read()) for name, (says, read) in gauges.items()]
 
     return Collector()

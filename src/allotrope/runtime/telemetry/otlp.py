@@ -52,13 +52,14 @@ class _Exporter:
 
     def _translated(self, span: Span) -> "ReadableSpan":
         from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.trace import SpanContext, TraceFlags
+        from opentelemetry.trace import Link, SpanContext, TraceFlags
         from opentelemetry.trace.status import Status, StatusCode
 
-        def context(span_id: int) -> SpanContext:
-            return SpanContext(
-                span.trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)
-            )
+        def context(span_id: int, trace_id: int = span.trace_id) -> SpanContext:
+            flags = TraceFlags(TraceFlags.SAMPLED)
+            return SpanContext(trace_id, span_id, is_remote=trace_id != span.trace_id, trace_flags=flags)
+
+        served = (link.split("-") for link in span.links)
 
         good = span.status == "ok"
         facts: dict[str, Any] = {"origin": span.origin or None, "path": span.path, "request": span.request}
@@ -67,6 +68,7 @@ class _Exporter:
             context(span.span_id),
             context(span.parent_id) if span.parent_id else None,
             self._resource,
+            links=[Link(context(int(span_id, 16), int(trace, 16))) for _, trace, span_id, _ in served],
             attributes={f"allotrope.{name}": fact for name, fact in facts.items() if fact},
             status=Status(StatusCode.OK) if good else Status(StatusCode.ERROR, span.status),
             start_time=span.start_ns,

@@ -20,12 +20,12 @@ log = logging.getLogger("allotrope.traces")
 FILE = "traces.db"
 MOST, MOST_IN_MEMORY = 200_000, 20_000
 OPENING_S = 5.0  # how long other processes may take
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 CREATE TABLE spans(number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, span_id TEXT NOT NULL,
   parent_id TEXT NOT NULL, name TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
   status TEXT NOT NULL, origin INTEGER NOT NULL, path TEXT NOT NULL, request TEXT NOT NULL,
-  place TEXT NOT NULL) STRICT;
+  place TEXT NOT NULL, links TEXT NOT NULL) STRICT;
 CREATE INDEX spans_trace ON spans(trace_id);
 CREATE INDEX spans_origin ON spans(origin) WHERE origin>0;
 CREATE INDEX spans_request ON spans(request) WHERE request<>'';
@@ -33,10 +33,10 @@ CREATE TABLE drops(ring INTEGER NOT NULL, aged INTEGER NOT NULL) STRICT;
 INSERT INTO drops VALUES(0, 0);
 PRAGMA user_version={_VERSION}
 """
-_FIELDS = "trace_id,span_id,parent_id,name,start_ns,end_ns,status,origin,path,request,place"
+_FIELDS = "trace_id,span_id,parent_id,name,start_ns,end_ns,status,origin,path,request,place,links"
 # Numbers have no gaps: only the oldest spans are deleted. Counting them would take longer with each.
 _HELD = "SELECT coalesce((SELECT max(number) FROM spans)-(SELECT min(number) FROM spans)+1, 0)"
-_INSERT = f"INSERT INTO spans({_FIELDS}) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT = f"INSERT INTO spans({_FIELDS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class Kept(NamedTuple):
@@ -83,7 +83,7 @@ class Spans:
     def trace(self, trace_id: str) -> list[Span]:
         """Return the spans of a trace by their start."""
         rows = self._rows(f"SELECT {_FIELDS} FROM spans WHERE trace_id=? ORDER BY start_ns,number", trace_id)
-        return [Span(int(row[0], 16), int(row[1], 16), int(row[2], 16), *row[3:]) for row in rows]
+        return [_span(*row) for row in rows]
 
     def begun_by(self, prefix: str) -> list[str]:
         """Return the ids of at most 20 traces that begin with `prefix`, in their order."""
@@ -121,6 +121,12 @@ class Spans:
         """Close the file."""
         with self._busy:
             self._connection.close()
+
+
+def _span(trace_id: str, span_id: str, parent_id: str, *rest: Any) -> Span:
+    found = Span(int(trace_id, 16), int(span_id, 16), int(parent_id, 16), *rest[:-1])
+    found.links = tuple(rest[-1].split())
+    return found
 
 
 class SpanStore(Spans):
@@ -167,6 +173,7 @@ class SpanStore(Spans):
             (
                 f"{span.trace_id:032x}", f"{span.span_id:016x}", f"{span.parent_id:016x}", span.name,
                 span.start_ns, span.end_ns, span.status, span.origin, span.path, span.request, span.place,
+                " ".join(span.links),
             )
             for span in spans
         ]  # fmt: skip

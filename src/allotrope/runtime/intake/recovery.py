@@ -7,13 +7,13 @@ version leaves their names in the log, before the entries that it takes.
 from collections.abc import Awaitable, Callable
 
 from allotrope.kernel import codec
-from allotrope.runtime.backlog import Backlog, strip
-from allotrope.runtime.entries import VERSION, Takers, owed, takers_of, value_of
 from allotrope.runtime.flows import Flow
+from allotrope.runtime.intake.backlog import Backlog, empty
+from allotrope.runtime.intake.entries import VERSION, Takers, owed, takers_of, value_of
+from allotrope.runtime.intake.turns import Turns
 from allotrope.runtime.keeping.checkpoints import Notes
-from allotrope.runtime.routes import delivery
+from allotrope.runtime.routes import Delivery, delivery
 from allotrope.runtime.sites.site import Begun, Joint, Site
-from allotrope.runtime.turns import Turns
 from allotrope.storage.ports import Entry, Envelope
 
 
@@ -33,6 +33,7 @@ async def recover(
     history = _History(host, site, left, backlog, turns)
     position = left.position
     host.flights.newest = host.flights.begun = max(host.flights.newest, left.newest)
+    host.log.skip(max(left.newest, left.floor - 1, *(origin for _, origin, _ in left.done)))
     while entries := await host.log.read(position, 1000):
         position = entries[-1].position + 1
         for entry in entries:
@@ -45,15 +46,12 @@ async def recover(
     if site.keeper is not None:
         site.keeper.marks = history.marks
     backlog.mark = position
-    if not host.flights.waiting:
-        host.flights.begun = host.flights.newest
-    for flow in list(host.flights.flows.values()):
-        if flow.next() is not None:
-            host.spawn(fly(flow))
-        elif not flow.open:
-            host.flights.end(flow)
+    history.resume()
     if turns is not None:
         turns.start()
+    else:
+        for flow in host.flights.flows.values():
+            host.spawn(fly(flow))
     backlog.wake()
 
 
@@ -66,11 +64,15 @@ class _History:
         keeper, begin = site.keeper, (0, (None, 0))
         self.marks: list[tuple[int, Notes]] = [keeper.marks[0] if keeper and left.position else begin]
         self.takers, self.versions = self.marks[0][1]  # of the version at work at this place of the log
+        self._owing: dict[int, list[Delivery]] = {}  # origin -> what is still to be done for it
+        self._first = self._behind = (
+            0  # position of the first unfinished input; origin before those that wait
+        )
         self._names: set[tuple[int, str]] = set()  # of unfinished events
 
     def take_up(self, entry: Entry) -> None:
         """Show an entry to the views and, when its origin is unfinished, give it to who has yet to take it."""
-        envelope, flights = entry.envelope, self.host.flights
+        envelope = entry.envelope
         if envelope.path == VERSION:
             self.takers, self.versions = codec.decode(envelope.body, Takers), self.versions + 1
             self.marks.append((entry.position, (self.takers, self.versions)))
@@ -88,25 +90,33 @@ class _History:
         for view in views:
             if envelope.origin >= self.left.since.get(type(view).__name__, 0):
                 view.add(value, envelope.origin, envelope.path)
-        flow = flights.flows.get(envelope.origin)
-        if flow is None:
-            return
-        for route in routes:
+        for route in routes if envelope.origin <= self.last else ():
             one = delivery(route, envelope, value, entry.position)
-            if self.turns is None:
-                flow.push(one)
-            else:
-                strip(self.turns.add(flow, one))
+            if self.turns is not None:
+                empty(one)
+            self._owing.setdefault(envelope.origin, []).append(one)
+
+    def resume(self) -> None:
+        """Begin the flows of what was begun and not finished, in the order of origins."""
+        flights = self.host.flights
+        for origin, deliveries in sorted(self._owing.items()):
+            flow = flights.begin(origin)
+            flow.position, flow.at = self._first, deliveries[0].envelope.at
+            for one in deliveries:
+                if self.turns is None:
+                    flow.push(one)
+                else:
+                    self.turns.add(flow, one).away = True
+        flights.begun = self._behind if flights.waiting else flights.newest
 
     def _input(self, entry: Entry, *, unfinished: bool) -> None:
         origin, flights = entry.envelope.origin, self.host.flights
         if unfinished and origin > self.last:
             if not flights.waiting:
-                flights.begun = origin - 1
+                self._behind = origin - 1
             self.backlog.put_off(entry, self.takers)
         elif unfinished:
-            flow = flights.begin(origin)
-            flow.position, flow.at = entry.position, entry.envelope.at
+            self._first = self._first or entry.position
         else:
             flights.begun = max(flights.begun, origin)  # the floor, so that views forget what nobody asks for
         flights.newest = max(flights.newest, origin)

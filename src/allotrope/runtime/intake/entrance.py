@@ -4,13 +4,16 @@ Not here: what an input leads to (`host`), and those that have their origin and 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from allotrope.kernel.errors import Lost, Refused
-from allotrope.runtime.backlog import Backlog
-from allotrope.runtime.entries import repeats
-from allotrope.runtime.flows import Flow
+from allotrope.runtime.flows import Flow, woken
+from allotrope.runtime.intake.backlog import Backlog
+from allotrope.runtime.intake.entries import repeats
 from allotrope.runtime.options import Reused
 from allotrope.runtime.sites.site import Joint, Site
 from allotrope.storage.ports import Entry, Envelope
@@ -18,20 +21,25 @@ from allotrope.storage.ports import Entry, Envelope
 Accepted = tuple[Flow | None, int]  # a flow, unless it is over or has yet to begin, and its origin
 
 
+class Beyond(msgspec.Struct, frozen=True):
+    """What a host does with inputs behind its entrance."""
+
+    show: Callable[[Envelope, Any], None]  # one that begins later, to the views
+    begin: Callable[[Entry, Any], Flow]
+    stopped: Callable[[], BaseException | None]  # why nothing is taken
+
+
 class Entrance:
     """Takes inputs for one host."""
 
-    def __init__(
-        self, joint: Joint, site: Site, show: Callable[[Envelope, Any], None],
-        begin: Callable[[Entry, Any], Flow], backlog: Backlog | None,
-        stopped: Callable[[], BaseException | None], *, durable: bool,
-    ) -> None:  # fmt: skip
-        """Begin the flow of each input; with a backlog, put off what there is no room for. `stopped` says why not."""
-        self.joint, self.site, self.durable = joint, site, durable
-        self._show, self._begin, self._backlog, self._stopped = show, begin, backlog, stopped
+    def __init__(self, joint: Joint, site: Site, beyond: Beyond, backlog: Backlog | None) -> None:
+        """Begin the flow of each input; with a backlog, put off what there is no room for."""
+        self.joint, self.site, self.beyond, self._backlog = joint, site, beyond, backlog
+        self.durable = joint.log.durability != "none"
         self._inbound: list[tuple[Envelope, Any, asyncio.Future[Accepted]]] = []
-        self._lock, self._queued = asyncio.Lock(), 0
+        self._queue: deque[asyncio.Future[None]] = deque()  # who waits for room, in the order of arrival
         self._pump: asyncio.Task[None] | None = None
+        self._usher: asyncio.Task[None] | None = None
 
     async def accept(self, envelope: Envelope, value: Any) -> Accepted:
         """Return the flow of an input and its origin; of a repeated request the old one, or None when it is over.
@@ -39,16 +47,9 @@ class Entrance:
         Where there is a backlog it may have none yet. Overloaded when that is full.
         """
         flights = self.joint.flights
-        if self._backlog is None and (self._queued or flights.full):
-            self._queued += 1
-            try:
-                async with (
-                    self._lock
-                ):  # in the order of arrival: whoever called first gets the smaller origin
-                    await flights.room()
-            finally:
-                self._queued -= 1
-        if (stopped := self._stopped()) is not None:
+        if self._backlog is None and (self._queue or flights.full):
+            await self._place()
+        if (stopped := self.beyond.stopped()) is not None:
             raise stopped if isinstance(stopped, Refused) else Refused(str(stopped))
         if not self.durable:  # append does not suspend: nobody can come in between
             return self._taken((await self.joint.log.append((envelope,)))[0], envelope, value)
@@ -60,6 +61,22 @@ class Entrance:
         if self._pump is None or self._pump.done():
             self._pump = self.joint.spawn(self._append())
         return await accepted
+
+    async def _place(self) -> None:
+        """Return once there is room and nobody waits who came before: they get the smaller origins."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
+        if self._usher is None or self._usher.done():
+            self._usher = self.joint.spawn(self._admit())
+        await waiter
+
+    async def _admit(self) -> None:
+        """Let in as many at once as there is room for: what comes in together is appended together."""
+        while self._queue:
+            await self.joint.flights.room()
+            for _ in range(min(self.joint.flights.free, len(self._queue))):
+                woken([self._queue.popleft()])
+            await asyncio.sleep(0)  # until they have taken their places
 
     async def _append(self) -> None:
         """Append what has come in, in groups. Flows begin here, in the order of origins, whoever still waits."""
@@ -91,11 +108,11 @@ class Entrance:
                 raise Reused(f"{given.kind}: {text}")
             return flights.flows.get(origin), origin
         if self._backlog is None:
-            return self._begin(entry, value), origin
+            return self.beyond.begin(entry, value), origin
         self._backlog.mark = entry.position
         if not flights.waiting and not flights.crowded:
-            return self._begin(entry, value), origin
-        self._show(entry.envelope, value)
+            return self.beyond.begin(entry, value), origin
+        self.beyond.show(entry.envelope, value)
         self._backlog.put_off(entry, self._backlog.current)
         self._backlog.wake()
         return None, origin
@@ -103,6 +120,7 @@ class Entrance:
     def close(self, reason: BaseException) -> None:
         """Tell those who still wait that they get no origin."""
         _lose([accepted for *_, accepted in self._inbound], reason)
+        _lose(list(self._queue), reason)
 
 
 def _lose(waiting: list[asyncio.Future[Any]], error: BaseException) -> None:

@@ -61,6 +61,7 @@ class Turns:
         key = (flow.origin, delivery.envelope.path, delivery.route.bit, flow.number)
         turn = self.turns[key] = Turn(key, flow, delivery)
         flow.open += 1
+        flow.owe(delivery, 1)
         self._lanes.enter(key, delivery)
         self._fresh.append(turn)
         self._stir(flow)
@@ -110,6 +111,7 @@ class Turns:
         """Take a delivery away, after its events were added, and let go who waited; return whether its flow is over."""
         del self.turns[turn.key]
         turn.flow.open -= 1
+        turn.flow.owe(turn.delivery, -1)
         if turn.placed:
             self._vacate(self._consumers[turn.delivery.route.bit])
         self._lanes.leave(turn.key, turn.delivery)

@@ -69,12 +69,26 @@ def log_faults(topology: Topology, document: Document) -> Iterator[Finding]:
         )
         yield finding(document.place("durability"), text)
     yield from _address(topology, traits, document)
+    yield from _ledger(topology, document)
     if log.name and not _NAME.fullmatch(log.name):
         text = f"log name {log.name!r} may have letters, digits, - and _, 40 at most"
         yield finding(document.place("log", "name"), text)
     if not 0 <= log.largest_kb <= traits.largest_kb:
         text = f"log {log.kind} takes events of 1 to {traits.largest_kb:,} KiB, and largest_kb is {log.largest_kb:,}"
         yield finding(document.place("log", "largest_kb"), text)
+
+
+def _ledger(topology: Topology, document: Document) -> Iterator[Finding]:
+    ledger, place = topology.ledger, document.place("ledger", "url")
+    schemes = TRAITS["postgres"].schemes
+    if ledger.kind == "sqlite" and ledger.url:
+        yield finding(place, "ledger sqlite is a file in the app's folder and has no url; leave it out")
+    if ledger.kind == "postgres" and topology.durability == "none":
+        text = "ledger postgres keeps what durability `none` forgets; write another durability, or leave [ledger] out"
+        yield finding(document.place("ledger", "kind"), text)
+    if ledger.kind == "postgres" and ledger.url.partition("://")[0] not in schemes:
+        text = f"ledger postgres needs a `url` that begins with {' or '.join(schemes)}, then ://HOST/DATABASE"
+        yield finding(place, text)
 
 
 def _address(topology: Topology, traits: Traits, document: Document) -> Iterator[Finding]:

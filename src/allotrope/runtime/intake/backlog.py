@@ -13,11 +13,11 @@ from typing import Any
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Overloaded
-from allotrope.runtime.entries import VERSION, Takers, owed, takers_of, value_of
 from allotrope.runtime.flows import Flow
-from allotrope.runtime.routes import Route
+from allotrope.runtime.intake.entries import VERSION, Takers, owed, takers_of, value_of
+from allotrope.runtime.intake.turns import Turn
+from allotrope.runtime.routes import Delivery, Route
 from allotrope.runtime.sites.site import Joint, Site
-from allotrope.runtime.turns import Turn
 from allotrope.storage.ports import Entry, Envelope
 
 log = logging.getLogger("allotrope")
@@ -40,9 +40,10 @@ class Backlog:
         self._position = 0  # of the log, from where on it is to be read
         self._takers: Takers | None = None  # there
         self._read: deque[Entry] = deque()
-        self._oldest = 0  # when the oldest input was accepted that waits unread
+        self.oldest = 0  # when the oldest input was accepted that waits unread
         self._reader: asyncio.Task[None] | None = None
         self._held = 0  # deliveries that wait with all that they hold
+        self.kinds: dict[str, int] = {}  # of the inputs that wait unread, how many there are
         self._rates = deque[tuple[float, int]](maxlen=2)  # (moment, flows that had ended)
 
     # -- inputs
@@ -51,9 +52,11 @@ class Backlog:
         """Take note of an input that begins later; `takers` are those of its place in the log."""
         flights = self.joint.flights
         if not flights.waiting:
-            self._position, self._takers, self._oldest = entry.position, takers, entry.envelope.at
+            self._position, self._takers, self.oldest = entry.position, takers, entry.envelope.at
             self._read.clear()
         flights.put_off(entry.envelope.origin)
+        kind = entry.envelope.kind
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
     def wake(self) -> None:
         """Begin what there is room for, from now on."""
@@ -69,7 +72,7 @@ class Backlog:
             if entry.envelope.path == VERSION:
                 self._takers = codec.decode(entry.envelope.body, Takers)
             elif not entry.envelope.path and entry.envelope.origin > flights.begun:
-                self._oldest = entry.envelope.at
+                self.oldest = entry.envelope.at
                 await flights.calm()
                 if flights.lost is None:
                     self._start(entry)
@@ -85,6 +88,7 @@ class Backlog:
 
     def _start(self, entry: Entry) -> None:
         self.joint.flights.waiting -= 1
+        self.kinds[entry.envelope.kind] -= 1
         routes = list(owed(self.site, entry, self._takers, frozenset()))
         self._begin(entry, value_of(self.site, entry), routes)
 
@@ -113,7 +117,7 @@ class Backlog:
         oldest = flights.flows.get(flights.floor())
         if oldest is None and not flights.waiting:
             return 0.0
-        return max((now - (self._oldest if oldest is None else oldest.at)) / 1_000_000, 0.0)
+        return max((now - (self.oldest if oldest is None else oldest.at)) / 1_000_000, 0.0)
 
     # -- deliveries that wait
 
@@ -125,7 +129,8 @@ class Backlog:
             turn.kept = True
             self._held += 1
         else:
-            strip(turn)
+            turn.away = True
+            empty(turn.delivery)
 
     def resumed(self, turn: Turn) -> None:
         """Take note that a delivery goes on."""
@@ -160,8 +165,9 @@ class Backlog:
             await asyncio.sleep(min(0.01 * 2**looks, 1.0))
 
 
-def strip(turn: Turn) -> None:
+def empty(delivery: Delivery) -> None:
     """Let a delivery hold no more than its place, title and key."""
-    delivery, envelope = turn.delivery, turn.delivery.envelope
-    delivery.value, turn.away = None, True
-    delivery.envelope = Envelope(envelope.kind, envelope.key, b"", 0, envelope.origin, envelope.path)
+    envelope, delivery.value = delivery.envelope, None
+    delivery.envelope = Envelope(
+        envelope.kind, envelope.key, b"", envelope.at, envelope.origin, envelope.path
+    )

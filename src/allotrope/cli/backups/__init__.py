@@ -1,0 +1,1 @@
+"""Verbs that copy what an app keeps, and bring it back."""

@@ -1,0 +1,1 @@
+"""The verbs of what an app has in its log."""

@@ -1,0 +1,1 @@
+"""Backups: copies of all that an app keeps, and whether that is whole."""

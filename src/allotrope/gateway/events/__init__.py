@@ -1,0 +1,1 @@
+"""Events at the door in forms that others know."""

@@ -1,0 +1,1 @@
+"""Webhooks: events that are sent to whoever has subscribed to them, signed, at least once."""
