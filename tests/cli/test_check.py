@@ -28,7 +28,8 @@ def run(*arguments: str, columns: int = 80) -> tuple[int, str, str]:
 @pytest.mark.parametrize("columns", [80, 120])
 def test_equal_answers_are_success(columns: int) -> None:
     code, shown, told = run(CLEAN, "--seeds", "1", columns=columns)
-    assert (code, told) == (0, "")
+    assert code == 0
+    assert all(line.startswith("compared ") for line in told.splitlines())  # how far it is, on a busy machine
     assert "0 differences in " in shown
     assert shown.count("layout  ") == (1 if columns == 120 else 2)
     assert max(map(len, shown.splitlines())) <= columns

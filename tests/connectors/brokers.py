@@ -22,6 +22,7 @@ from tests.servers import missing
 
 RABBIT, MQTT = 5672, 1883
 WAIT_S = 30
+GATES: dict[str, asyncio.Event] = {}  # of cards whose bookings wait
 
 
 class Paid(Event, key="card"):
@@ -41,12 +42,21 @@ class Booked(Event, key="card"):
 @component
 class Bank:
     totals: Table[int]
+    orders: Table[str]
 
     @on(Paid)
     async def book(self, paid: Paid) -> Booked:
+        if (gate := GATES.get(paid.card)) is not None:
+            await gate.wait()
         total = (await self.totals.get(paid.card) or 0) + paid.cents
         await self.totals.put(paid.card, total)
+        await self.orders.put(paid.card, f"{await self.orders.get(paid.card) or ''} {paid.cents}")
         return Booked(paid.card, total)
+
+    @query
+    async def order(self, card: str) -> str:
+        """The amounts of a card in the order in which they were booked."""
+        return await self.orders.get(card) or ""
 
     @query
     async def total(self, card: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from allotrope.connectors.cloudevents.bindings import AMQP, Carried
 from allotrope.connectors.cloudevents.event import CloudEvent
 from allotrope.testing.passages import Passage
-from tests.connectors.brokers import RABBIT, Bank, Paid, fresh, rabbit, shop, until
+from tests.connectors.brokers import GATES, RABBIT, Bank, Paid, fresh, rabbit, shop, until
 
 pytestmark = pytest.mark.service
 LOGIN = "amqp://guest:guest@127.0.0.1"
@@ -103,6 +103,33 @@ async def test_nothing_is_lost_or_doubled_when_the_line_is_cut(
         await host.settled()
         assert [await host.of(Bank).total(f"c{n}") for n in range(5)] == [20] * 5
         assert "trying again" in caplog.text
+
+
+async def test_where_there_is_no_room_messages_wait_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    """While one input is at work the log takes one more: what was given beyond that is tried until there is room."""
+    narrow = 'reply = "accepted"\nwindow = 1\n[log]\nbacklog = 1\n'
+    gate = GATES["c0"] = asyncio.Event()
+    async with rabbit(fresh("in")) as queue:
+        for number in range(60):
+            await queue.send(AMQP.binary(paid(number, f"c{number % 2}", number)))
+        async with shop(tmp_path, narrow + source(queue.queue.name, prefetch=20)) as host:
+
+            async def full() -> bool:
+                return host.waiting > 0 and await queue.left() < 60
+
+            await until(full)
+            await asyncio.sleep(0.3)  # for some tries: that nothing more is taken has no moment
+            taken = [entry for entry in await host.log.read() if entry.envelope.kind == "Paid"]
+            assert len(taken) < 5
+            assert await queue.left() >= 60 - 20 - len(taken)
+            gate.set()
+            wanted = [" ".join(map(str, range(card, 60, 2))) for card in (0, 1)]
+
+            async def whole() -> bool:
+                return [(await host.of(Bank).order(f"c{card}")).strip() for card in (0, 1)] == wanted
+
+            await until(whole)
+    GATES.clear()
 
 
 async def test_acknowledged_is_what_the_log_holds(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
+
 from allotrope import App, Lost, component, on, query
 from allotrope.evidence.inputs import Publish
 from tests.evidence.shop import Noted, Ordered, orders
@@ -56,4 +58,12 @@ class Failing:
 
 
 late = App("late", Oracle, Asker, sample=lambda seed: orders(8))
-failing = App("failing", Failing, sample=lambda seed: orders(60))
+
+
+def strangers(count: int) -> Iterator[Publish]:
+    """Orders, each of a customer of its own: no one's key is parked before it."""
+    for number, given in enumerate(orders(count)):
+        yield Publish(msgspec.structs.replace(given.event, customer=f"c{number}"), given.at)
+
+
+failing = App("failing", Failing, sample=lambda seed: strangers(60))

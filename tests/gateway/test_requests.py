@@ -258,6 +258,17 @@ async def test_an_event_that_a_handler_cannot_take_is_parked(tmp_path: Path, lay
         assert "overdrawn" not in paid.text
 
 
+async def test_what_was_written_is_read_where_nothing_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path, what=bank) as door:
+        paid = await door.post("/events/Paid", {"card": "c", "amount": 2.5}, Prefer="respond-async")
+        assert paid.json()["state"] == "running"
+        seen = {"Allotrope_Origin": paid.headers["allotrope-origin"]}
+        assert (await door.get("/Quick/sum?card=c", **seen)).json() == 2.5
+        problem(await door.get("/Slow/count?card=c", X_Deadline_Ms="200", **seen), 504, "behind")
+        GATES["c"].set()
+        assert (await door.get("/Slow/count?card=c", **seen)).json() == 1
+
+
 async def test_a_view_is_read_by_key(tmp_path: Path) -> None:
     async with opened(tmp_path, what=bank, keys={"ann": ("*",), "bob": ("Quick.*",)}) as door:
         GATES.setdefault("a/b c", asyncio.Event()).set()

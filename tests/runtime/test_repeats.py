@@ -45,7 +45,7 @@ def losing(operation: Operation, ask: Ask) -> Ask:
 async def test_lost_answers_are_asked_for_again_within_a_budget() -> None:
     global LOSSES
     made = plan(App("echo", Echo), document("loopback"))
-    log, ledger = stores("none", 1, None)
+    log, ledger = stores(made.topology, None)
     host = Host(made, log, Here(made, ledger, {"loopback": losing}))
     await host.start()
     echo = host.of(Echo)

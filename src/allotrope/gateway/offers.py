@@ -72,7 +72,9 @@ def offers_of(plan: Plan) -> dict[str, Offer]:
             made.append(_facade(name, tuple(titled[title] for title in titles)))
         except Refused as error:
             faults.append(str(error))
-    made += [_bundle(), _cloudevents()]
+    made.append(_bundle())
+    if any(offer.event is not None for offer in made):
+        made.append(_cloudevents())
     found: dict[str, Offer] = {}
     aliased = [(path, titled[title]) for path, title in plan.topology.gateway.alias.items()]
     for path, offer in [*((offer.path, offer) for offer in made), *aliased]:

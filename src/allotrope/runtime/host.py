@@ -5,7 +5,6 @@ Not here: one effect (`effects`), where it runs (`sites`), who waits for whom (`
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -182,10 +181,11 @@ class Host:
         The same request id gives the same end, without a second effect; with other arguments it is Refused. Lost when
         the deadline cuts the waiting: the command itself is never cut.
         """
-        hasty = given.deadline_s is not None
-        async with patience(given.deadline_s, title) if hasty else contextlib.nullcontext():
-            receipt = await self.inputs.command(title, arguments, given)
-            await self.inputs.replied(receipt)
+        if given.deadline_s is not None:
+            async with patience(given.deadline_s, title):
+                return await self.tell(title, arguments, msgspec.structs.replace(given, deadline_s=None))
+        receipt = await self.inputs.command(title, arguments, given)
+        await self.inputs.replied(receipt)
         return await self.inputs.answer(receipt)
 
     def let_go(self, receipt: Receipt) -> None:

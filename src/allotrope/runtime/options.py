@@ -49,8 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     recalled: dict[str, bytes] | None = None  # answers of unrepeatable queries, shared by the runs of a check
     ticks: bool = True
     kept: Checkpoints | None = None  # where the states of views are kept from time to time
-    rebuilt: frozenset[str] = frozenset()  # views whose kept state is passed over: the log is read again for them
-    accepted: frozenset[str] = frozenset()  # views that may be rebuilt from a log that lacks some of their events
+    rebuilt: frozenset[str] = frozenset()  # views whose kept state is passed over
+    accepted: frozenset[str] = frozenset()  # views to be rebuilt from a shortened log
     started: Callable[[], None] = lambda: None  # called once it has taken up what a former life had begun
 
 

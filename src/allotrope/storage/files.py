@@ -301,6 +301,9 @@ def blank(path: Path) -> apsw.Connection:
     connection.reserve_bytes("main", _RESERVED)
     connection.pragma("journal_mode", "off")  # should this process end, so does what it was making
     connection.pragma("synchronous", 2)
+    # Once the first page is there. Before, pages that the cache has no room for would go to disk without a checksum;
+    # and those that come from a write-ahead file have none to take over.
+    connection.execute(f"PRAGMA user_version={_VERSION}")
     return connection
 
 

@@ -23,8 +23,9 @@ class Settings:
             help="Of the log only what has come since this backup in TARGET; `last` is the newest there."
         ),
     ] = ""
-    callers: Annotated[
-        bool, Parameter(help="Copy callers.json too: whoever has it knows who may call, though no key.")
+    secrets: Annotated[
+        bool,
+        Parameter(help="Copy callers.json, requests.key and webhooks.json too: they hold secrets."),
     ] = False
 
 
@@ -36,7 +37,7 @@ def backup(
 ) -> int:
     """Copy what an app keeps as of now: log, ledgers, checkpoints, layout and contract."""
     with bar() as told:
-        made, held_ms = saved(settings.folder, target, Wanted(settings.since, settings.callers), told)
+        made, held_ms = saved(settings.folder, target, Wanted(settings.since, settings.secrets), told)
     what = made.manifest
     size = sum(file.bytes for file in what.files)
     entries = what.position - what.first + 1
@@ -49,5 +50,5 @@ def backup(
     if what.since:
         print(f"it needs {what.since}, beside it")
     for name in what.secrets:
-        print(f"left out: {name}; --callers copies it")
+        print(f"left out: {name}; --secrets copies it")
     return 0

@@ -57,5 +57,5 @@ def restore(
         print(
             f"left out: {many(done.left_out, 'input')}, origins {first:,} to {last:,}, accepted up to {cover.when}"
         )
-    print(f"lost, unless another backup has it: what was accepted after {cover.when}")
+    print(f"in no backup there: what was accepted after {cover.made[:19]}Z")
     return 0

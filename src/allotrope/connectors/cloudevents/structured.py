@@ -17,6 +17,7 @@ from allotrope.kernel.errors import Refused
 MEDIA, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 _JSON = re.compile(r"[^/;]+/([^/;]+\+)?json\s*(;.*)?", re.IGNORECASE)
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
+_POINT = re.compile(rb"-?[0-9]+(\.0+)")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder(Value | None)
 _MANY = msgspec.json.Decoder(list[msgspec.Raw])
@@ -45,12 +46,18 @@ def read(body: bytes) -> CloudEvent:
         if name in ("data", "data_base64"):
             continue
         try:
-            value = _VALUE.decode(raw)
+            value = _VALUE.decode(_whole(raw))
         except msgspec.MsgspecError:
             raise unfit(name, bytes(raw), "is neither text, an integer nor a boolean") from None
         if value is not None:  # the same as if it were not there
             values[name] = value
     return event_of(values, _data(members, str(values.get("datacontenttype", ""))))
+
+
+def _whole(raw: msgspec.Raw) -> bytes:
+    """Return a number like `1.0` as an integer: for JSON Schema it is one."""
+    text = bytes(raw)
+    return text[: -len(found[1])] if (found := _POINT.fullmatch(text)) else text
 
 
 def batch_read(body: bytes, most: int) -> list[CloudEvent]:

@@ -13,8 +13,8 @@ import apsw
 
 from allotrope.kernel import codec
 from allotrope.kernel.errors import Refused
-from allotrope.runtime.homes import carrier_of
 from allotrope.runtime.effects.letters import Found, Search, found, joined
+from allotrope.runtime.homes import carrier_of
 from allotrope.runtime.records import Record
 from allotrope.runtime.telemetry import decisions
 from allotrope.storage.ports import Envelope

@@ -27,17 +27,19 @@ from allotrope.storage.folders import own, write
 
 LAST = "last"
 SINCE = "log-since.db"  # the entries of a log that an earlier backup does not have
-CALLERS = "callers.json"
+SECRETS = ("callers.json", "requests.key", "webhooks.json")
+_NOTES = ("sink-*.json", "webhooks/*.json")  # how far others have what is in the log
+_BESIDE = ("homes.json", "*.contract.json", "*/*.contract.json")
 _PAGES = 1000
 _END = "SELECT position,crc32 FROM entries WHERE position=?"
 _INPUT = "SELECT origin,at FROM entries WHERE path='' ORDER BY position DESC LIMIT 1"
 
 
 class Wanted(NamedTuple):
-    """What to copy: `since` an earlier backup, by name or `last`; and whether the keys of callers too."""
+    """What to copy: `since` an earlier backup, by name or `last`; and whether what is secret too."""
 
     since: str = ""
-    callers: bool = False
+    secrets: bool = False
 
 
 class Made(NamedTuple):
@@ -54,6 +56,7 @@ def saved(folder: Path, target: Path, wanted: Wanted, told: Told) -> Made:
     if target.resolve().is_relative_to(folder.resolve()):
         raise Refused(f"{target}: lies in the app's own folder; name one on another disk")
     before = _before(target, wanted.since) if wanted.since else None
+    notes = _found(folder, _NOTES)  # before the cut: what they say was sent is in it
     with cut(folder) as files:
         if files.faults:
             name, fault = next(iter(files.faults.items()))
@@ -66,9 +69,15 @@ def saved(folder: Path, target: Path, wanted: Wanted, told: Told) -> Made:
         part = target / f".{name}"
         own(part)
         try:
-            manifest = _written(files, folder, part, wanted, before, told)
+            manifest = _written(files, part, before, told)
+            secret = _found(folder, SECRETS)
+            _put(part, notes | _found(folder, _BESIDE) | (secret if wanted.secrets else {}))
             manifest = msgspec.structs.replace(
-                manifest, name=name, made=moment.isoformat(), files=listed(part)
+                manifest,
+                name=name,
+                made=moment.isoformat(),
+                files=listed(part),
+                secrets=() if wanted.secrets else tuple(secret),
             )
             _read_back(part, manifest, told)
             write(part / FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
@@ -91,9 +100,18 @@ def _before(target: Path, since: str) -> Backup:
     return found[-1] if since == LAST else names[since]
 
 
-def _written(
-    files: Cut, folder: Path, part: Path, wanted: Wanted, before: Backup | None, told: Told
-) -> Manifest:
+def _found(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    paths = [path for name in names for path in folder.glob(name) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _put(part: Path, found: dict[str, bytes]) -> None:
+    for name, data in found.items():
+        own((part / name).parent)
+        write(part / name, data)
+
+
+def _written(files: Cut, part: Path, before: Backup | None, told: Told) -> Manifest:
     log = files.log
     assert log is not None, "asked before"
     for name, file in files.files.items():
@@ -102,13 +120,6 @@ def _written(
             _copy(file, part / name, partial(told, f"copy {name}"))
     if before is not None:
         _since(log, part / SINCE, before, told)
-    beside = [*folder.glob("*.contract.json"), folder / "homes.json"]
-    if wanted.callers:
-        beside.append(folder / CALLERS)
-    for path in beside:
-        if path.is_file():
-            shutil.copyfile(path, part / path.name)
-            (part / path.name).chmod(0o600)
     position = last_position(log)
     ((_, seal),) = rows(log, _END, (position,)) or [(0, 0)]
     ((origin, at),) = rows(log, _INPUT) or [(0, 0)]
@@ -117,7 +128,7 @@ def _written(
         since_sha256=before.sha256 if before else "", first=before.manifest.position + 1 if before else 1,
         position=position, origin=origin, at=at, seal=seal,
         versions={"allotrope": version("allotrope"), "sqlite": apsw.sqlite_lib_version()},
-        files=(), secrets=() if wanted.callers or not (folder / CALLERS).exists() else (CALLERS,),
+        files=(),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import apsw
 
-from allotrope.evidence.backups.backup import CALLERS, SINCE
+from allotrope.evidence.backups.backup import SECRETS, SINCE
 from allotrope.evidence.backups.cuts import LOG, Told, copied, cut, rows
 from allotrope.evidence.backups.entries import Missed, facts_of, gone_from, sound
 from allotrope.evidence.backups.manifest import FILE, Backup, backups_in, chain, check, read
@@ -29,7 +29,7 @@ from allotrope.storage.locks import holder
 from allotrope.storage.ports import Envelope
 
 _STEP = 1000
-_BESIDE = ("homes.json", CALLERS)
+_BESIDE = ("homes.json", *SECRETS)
 
 
 class Until(NamedTuple):

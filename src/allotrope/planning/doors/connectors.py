@@ -30,8 +30,8 @@ def connector_faults(facts: Facts, topology: Topology, document: Document) -> It
             text = f"source `{name}` is to give `{source.event}`, which no component takes. "
             yield finding(document.place("source", name, "event"), text + nearest(source.event, known))
         if source.kind != "rabbitmq" and not source.reject:
-            text = f"source `{name}` has no `reject`: {source.kind} has no place of its own for what cannot be taken; name one"
-            yield finding(document.place("source", name), text)
+            text = f"source `{name}` has no `reject`: {source.kind} has no place of its own for what cannot be taken"
+            yield finding(document.place("source", name), f"{text}; name one")
         if not 1 <= source.prefetch <= MOST_PREFETCH:
             text = f"source `{name}` has prefetch = {source.prefetch}; it is 1 to {MOST_PREFETCH:,}"
             yield finding(document.place("source", name, "prefetch"), text)

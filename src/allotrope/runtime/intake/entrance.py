@@ -47,7 +47,7 @@ class Entrance:
         Where there is a backlog it may have none yet. Overloaded when that is full.
         """
         flights = self.joint.flights
-        if self._backlog is None and (self._queue or flights.full):
+        if self._backlog is None and (self._usher is not None or flights.full):
             await self._place()
         if (stopped := self.beyond.stopped()) is not None:
             raise stopped if isinstance(stopped, Refused) else Refused(str(stopped))
@@ -66,17 +66,20 @@ class Entrance:
         """Return once there is room and nobody waits who came before: they get the smaller origins."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(waiter)
-        if self._usher is None or self._usher.done():
+        if self._usher is None or self._usher.done():  # a close ends one before it has begun
             self._usher = self.joint.spawn(self._admit())
         await waiter
 
     async def _admit(self) -> None:
         """Let in as many at once as there is room for: what comes in together is appended together."""
-        while self._queue:
-            await self.joint.flights.room()
-            for _ in range(min(self.joint.flights.free, len(self._queue))):
-                woken([self._queue.popleft()])
-            await asyncio.sleep(0)  # until they have taken their places
+        try:
+            while self._queue:
+                await self.joint.flights.room()
+                for _ in range(min(self.joint.flights.free, len(self._queue))):
+                    woken([self._queue.popleft()])
+                await asyncio.sleep(0)  # until they have taken their places: who comes meanwhile waits
+        finally:
+            self._usher = None
 
     async def _append(self) -> None:
         """Append what has come in, in groups. Flows begin here, in the order of origins, whoever still waits."""
