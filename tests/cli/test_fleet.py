@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,10 @@ def test_lines_are_followed_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "Till.log"
     path.write_text(f"{WRITTEN['Till'][0]}\n")
     command = [sys.executable, "-m", "allotrope", "logs", "-f", "--folder", str(tmp_path)]
-    following = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+    following = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )  # fmt: skip
     try:
         assert following.stdout is not None
         assert "first" in following.stdout.readline()
