@@ -14,6 +14,7 @@ import msgspec
 from allotrope.kernel.errors import Refused
 from allotrope.kernel.messages import Event
 from allotrope.planning.plans import Plan
+from allotrope.runtime.doors.graces import cancelled
 from allotrope.runtime.host import Host
 
 _PACKAGES = {"rabbitmq": "aio_pika", "mqtt": "aiomqtt", "nats": "nats", "kafka": "confluent_kafka"}
@@ -43,9 +44,7 @@ async def connected(host: Host, folder: Path) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancelled(running)
 
 
 def _intakes(host: Host) -> Any:

@@ -16,6 +16,7 @@ from allotrope.connectors.ports import Arrived, Away, Inlet, kept_up, log
 from allotrope.kernel.errors import Lost, Overloaded, Refused
 from allotrope.kernel.messages import Event
 from allotrope.planning.topology import Source
+from allotrope.runtime.doors.graces import cancelled
 from allotrope.runtime.options import Input
 from allotrope.runtime.tracing import check_traceparent
 
@@ -52,9 +53,7 @@ class Intake:
         try:
             await kept_up(f"source {self.name}", self._session)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await cancelled(self._tasks)
 
     async def _session(self) -> None:
         async with self._opened() as inlet:

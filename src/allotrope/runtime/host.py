@@ -18,7 +18,7 @@ from allotrope.kernel.errors import Lost, Overloaded, Refused
 from allotrope.kernel.messages import Event, Tick
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
-from allotrope.runtime.doors.graces import WORK_S
+from allotrope.runtime.doors.graces import WORK_S, cancelled
 from allotrope.runtime.effects.settling import settled
 from allotrope.runtime.flows import Flights, Flow
 from allotrope.runtime.intake.backlog import Backlog
@@ -124,9 +124,7 @@ class Host:
             return
         self._closed = True
         self.stopped = self.stopped or Refused(f"{self.plan.app.name} is closed")
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
         self.entrance.close(self.stopped)
         self.flights.abandon(self.stopped)
         if self.collector is not None:

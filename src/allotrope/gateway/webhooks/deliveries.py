@@ -19,6 +19,7 @@ from allotrope.gateway.webhooks.signing import Message, message
 from allotrope.gateway.webhooks.states import Dead, State, keep, kept
 from allotrope.gateway.webhooks.subscriptions import Subscription, read
 from allotrope.kernel.errors import Refused
+from allotrope.runtime.doors.graces import cancelled
 from allotrope.storage.ports import Entry, Envelope
 
 log = logging.getLogger("allotrope.webhooks")
@@ -56,9 +57,7 @@ class Deliveries:
                     log.warning("webhooks are not read again: %s", error)
                 await asyncio.sleep(LOOK_S)
         finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await cancelled(self._tasks.values())
             await self._post.close()
 
     def _refresh(self) -> None:

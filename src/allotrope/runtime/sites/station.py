@@ -17,6 +17,7 @@ from allotrope.kernel.messages import Fault
 from allotrope.kernel.operations import Operation
 from allotrope.planning.plans import Plan
 from allotrope.runtime.doors.dispatch import Door, Services
+from allotrope.runtime.doors.graces import cancelled
 from allotrope.runtime.effects.ended import Child
 from allotrope.runtime.effects.holds import Hold
 from allotrope.runtime.effects.letters import Found, Search, found
@@ -321,9 +322,7 @@ class Station:
     async def close(self) -> None:
         """Stop, and release the file."""
         self.closed = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
         self.services.pool.shutdown(wait=False, cancel_futures=True)
         self.ledger.close()
 
