@@ -86,6 +86,9 @@ class PostgresLedger:
             await self._bridge.pause(0.05)
         async with session.transaction():
             await session.execute("SELECT pg_advisory_xact_lock(hashtextextended('allotrope', 2))")
+            if await session.fetchval("SELECT to_regclass('marks')") is not None:
+                # As a commit does first: else this one would hold an index, and wait for a commit that waits for it.
+                await session.execute("SELECT 1 FROM marks FOR UPDATE")
             await session.execute(schema_of(self._schema))
             found = await session.fetchval("SELECT owner FROM marks")
             if found and self._owner and found != self._owner:
